@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+
 from pathlib import Path
 
 os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parent / ".ansible" / "collections"))

@@ -1,0 +1,47 @@
+# Copyright: fediops.mastodon contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+SHELL := /bin/sh
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export INVENTORY LIMIT
+export CALLED_FROM := $(PWD)
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: diagnose
+diagnose: ## say what is wrong: INVENTORY=hosts.yml LIMIT=web1 ARGS='-e mastodon_language=fr'; without INVENTORY a recorded demo
+	@tools/setup run
+	@tools/diagnose $(ARGS)
+
+.PHONY: test lint unit sanity testbed browser molecule live bench
+test: ## everything below from lint to live, as CI runs it (under 30 minutes on two cores)
+	@tools/test
+lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, change log
+	@tools/test lint
+unit: ## unit tests
+	@tools/test unit
+sanity: ## ansible-test sanity on every supported ansible-core that this machine can run
+	@tools/test sanity
+testbed: ## container engine and the images of the stand-in Mastodon servers
+	@tools/test testbed
+browser: ## the HTML report in headless Chromium
+	@tools/test testbed browser
+molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
+	@tools/test testbed molecule
+live: ## one real fault after the other, each in a fresh server
+	@tools/test testbed live
+bench: ## the figures that must hold, printed
+	@tools/test testbed bench
+
+.PHONY: demo-record build clean
+demo-record: ## record the demo's facts anew from the testbed
+	@tools/test testbed demo-record
+build: ## the collection as a tarball
+	@tools/setup run
+	@.venv/bin/ansible-galaxy collection build --force
+clean: ## remove the virtual environment, caches and tarballs of this checkout
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis fediops-mastodon-*.tar.gz
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
