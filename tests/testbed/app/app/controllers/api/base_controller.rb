@@ -1,0 +1,35 @@
+# Copyright: fediops.mastodon contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+class Api::BaseController < ActionController::Base
+  skip_before_action :verify_authenticity_token, raise: false
+
+  def self.answer(error, status, message)
+    rescue_from(error) { render json: { error: message }, status: status }
+  end
+
+  rescue_from(ActiveRecord::RecordInvalid) { |e| render json: { error: e.message }, status: :unprocessable_entity }
+  answer ActiveRecord::RecordNotUnique, 422, 'Duplicate record'
+  answer ActiveRecord::RecordNotFound, 404, 'Record not found'
+  answer ActiveRecord::SerializationFailure, 503, 'There was a temporary problem serving your request, please try again'
+  answer Mastodon::RateLimitExceededError, 429, 'Too many requests'
+  answer ActionController::ParameterMissing, 400, 'A parameter is missing'
+
+  private
+
+  def require_user!
+    return if current_user
+
+    render json: { error: 'The access token is invalid' }, status: :unauthorized
+  end
+
+  def current_user
+    @current_user ||= begin
+      token = request.authorization.to_s[/\ABearer (\S+)\z/, 1]
+      token && OauthAccessToken.find_by(token: token, revoked_at: nil)&.user
+    end
+  end
+
+  def current_account
+    current_user.account
+  end
+end

@@ -1,0 +1,5 @@
+# Copyright: fediops.mastodon contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+class OauthAccessToken < ApplicationRecord
+  belongs_to :user, foreign_key: :resource_owner_id
+end
