@@ -1,0 +1,212 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Facts and known issues become a diagnosis. Pure: nothing is read, asked or changed here. Private to this collection."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Node, causes
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, evidence, judge
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._waivers import Waiver, waiver_for
+
+SCHEMA = 1
+PROBE_STATES = ("ok", "failed", "timeout", "skipped", "denied")
+VERDICTS = ("faults", "incomplete", "advice", "clear")  # worst first
+FAULTS = SEVERITIES[:3]
+
+Facts = dict[str, t.Any]
+Diagnosis = dict[str, t.Any]
+
+
+def diagnose(
+    facts_by_host: t.Mapping[str, t.Any],
+    catalogue: t.Mapping[str, KnownIssue],
+    *,
+    waivers: t.Sequence[Waiver] = (),
+    unreachable: t.Mapping[str, str] | None = None,
+    now: float,
+    run: dict[str, t.Any],
+) -> Diagnosis:
+    """The diagnosis of all hosts; `unreachable` holds the reason for every host that has no facts."""
+    missing = dict(unreachable or {})
+    facts: dict[str, Facts] = {}
+    for host, raw in facts_by_host.items():
+        reason = _unusable(raw)
+        if reason is None:
+            facts[host] = plain(raw)
+        else:
+            missing.setdefault(host, reason)
+
+    judged = {host: {name: judge(issue, fact) for name, issue in catalogue.items()} for host, fact in facts.items()}
+    held: dict[Node, Waiver] = {}
+    expired: dict[Node, Waiver] = {}
+    found: dict[str, list[str]] = {}
+    for host, judgements in judged.items():
+        found[host] = []
+        for name in (name for name, judgement in judgements.items() if judgement.state == "found"):
+            holds, over = waiver_for(waivers, name, host, now)
+            if holds:
+                held[(host, name)] = holds
+                continue  # a waived finding explains nothing: what it causes is somebody's outage and stays in sight
+            found[host].append(name)
+            if over:
+                expired[(host, name)] = over
+
+    links = causes(found, facts, catalogue)
+    hosts: dict[str, Diagnosis] = {}
+    for host in sorted({*facts, *missing}):
+        if host in facts:
+            findings = [_finding((host, name), catalogue[name], facts[host], links, expired.get((host, name))) for name in found[host]]
+            hosts[host] = _host(facts[host], findings, judged[host], {name: held[(host, name)] for name in catalogue if (host, name) in held}, catalogue)
+        else:
+            hosts[host] = _unseen(missing[host])
+    return {
+        "schema": SCHEMA,
+        "run": run,
+        "verdict": min((host["verdict"] for host in hosts.values()), key=VERDICTS.index, default="incomplete"),
+        "hosts": hosts,
+        "fleet": {"findings": []},
+        "known_issues": {name: {"component": issue.component, "severity": issue.severity} for name, issue in catalogue.items()},
+    }
+
+
+def plain(raw: t.Any) -> Facts:
+    """Facts as plain JSON types: Ansible's tagged or unsafe strings would make every later step slower and depend on its version."""
+    return t.cast("Facts", json.loads(json.dumps(raw, default=str)))
+
+
+def _unusable(raw: t.Any) -> str | None:
+    """Why these facts are none, as one sentence, or None."""
+    if not isinstance(raw, dict) or "probes" not in raw:
+        return "the facts are not those of fediops.mastodon.mastodon_facts"
+    if raw.get("schema") != 1:
+        return f"the facts have schema {clean_line(raw.get('schema'), 20)}, this version of the collection reads schema 1"
+    install = raw.get("install") or {}
+    if install.get("found") is False and not install.get("roles"):
+        searched = "; ".join(clean_line(place, 200) for place in (install.get("searched") or [])[:8])
+        return clean_line("no Mastodon found on this host" + (f": {searched}" if searched else ""), 1000)
+    if "found" not in install and not _disk_only(raw):
+        probe = (raw.get("probes") or {}).get("install") or {}
+        return clean_line(f"could not look for Mastodon: {probe.get('reason') or 'the subset install is ' + str(probe.get('state', 'missing'))}")
+    return None
+
+
+def _disk_only(raw: t.Any) -> bool:
+    """Nothing but the filesystems could be read (no room for Python): still enough to name a full disk."""
+    return "disk" in raw
+
+
+def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Cause], expired: Waiver | None) -> dict[str, t.Any]:
+    host, name = node
+    link = links[node]
+    scope = Scope(facts, name)
+
+    def localized(texts: dict[str, str], *, line: bool = False) -> dict[str, str]:
+        rendered = {language: scope.text(text) for language, text in texts.items()}
+        return {language: clean_line(text) if line else text for language, text in rendered.items()}
+
+    def shown(other: Node) -> str:
+        return other[1] if other[0] == host else f"{other[0]}/{other[1]}"
+
+    title = localized(issue.title, line=True)
+    finding = {
+        "id": name,
+        "state": "found",
+        "severity": issue.severity,
+        "component": issue.component,
+        "rank": link.rank,
+        "explained_by": shown(link.explained_by) if link.explained_by else None,
+        "explains": [shown(other) for other in link.explains],
+        "title": {language: text or name.replace("_", " ") for language, text in title.items()},
+        "evidence": evidence(issue, facts),
+        "advice": localized(issue.advice),
+        "fix": issue.fix,
+        "sources": list(issue.sources),
+    }
+    if issue.no_fix:
+        finding["no_fix"] = localized(issue.no_fix)
+    if expired:
+        finding["note"] = {
+            "en": f"A waiver of this finding ended on {expired.until} ({expired.reason}).",
+            "fr": f"Une dérogation pour ce constat a pris fin le {expired.until} ({expired.reason}).",
+        }
+    return finding
+
+
+def _host(
+    facts: Facts,
+    findings: list[dict[str, t.Any]],
+    judgements: dict[str, Judgement],
+    waived: dict[str, Waiver],
+    catalogue: t.Mapping[str, KnownIssue],
+) -> Diagnosis:
+    unknown = [{"id": name, "reason": judgement.reason} for name, judgement in judgements.items() if judgement.state == "unknown"]
+    passed = [name for name, judgement in judgements.items() if judgement.state == "clear"]
+    severities = {finding["severity"] for finding in findings}
+    if severities & set(FAULTS):
+        verdict = "faults"
+    elif unknown:
+        verdict = "incomplete"
+    else:
+        verdict = "advice" if severities else "clear"
+    scopes = {name: Scope(facts, name) for name in waived}
+    host: Diagnosis = {
+        "verdict": verdict,
+        "checked": len(passed) + len(findings) + len(waived),
+        "findings": sorted(findings, key=lambda finding: (finding["rank"], SEVERITIES.index(finding["severity"]), finding["id"])),
+        "unknown": unknown,
+        "waived": [
+            {
+                "id": name,
+                "reason": waiver.reason,
+                "until": waiver.until,
+                "title": {language: clean_line(scopes[name].text(text)) for language, text in catalogue[name].title.items()},
+            }
+            for name, waiver in waived.items()
+        ],
+        "passed": passed,
+        "probes": _probes(facts),
+    }
+    seconds = _seconds(facts)
+    if seconds is not None:
+        host["seconds"] = seconds
+    if facts.get("recorded"):
+        host["recorded"] = True
+    return host
+
+
+def _unseen(reason: str) -> Diagnosis:
+    unknown = [{"id": "host", "reason": clean_line(reason, 1000) or "no facts, and no reason was given"}]
+    return {"verdict": "incomplete", "checked": 0, "findings": [], "unknown": unknown, "waived": [], "passed": [], "probes": {}}
+
+
+def _probes(facts: Facts) -> dict[str, t.Any]:
+    probes = {}
+    for name, raw in (facts.get("probes") or {}).items():
+        if not isinstance(raw, dict) or not re.match(r"[a-z_]{1,40}\Z", name):
+            continue
+        state = raw.get("state")
+        probe: dict[str, t.Any] = {"state": state if state in PROBE_STATES else "failed"}
+        if isinstance(raw.get("seconds"), (int, float)):
+            probe["seconds"] = raw["seconds"]
+        if raw.get("reason"):
+            probe["reason"] = clean_line(raw["reason"])
+        probes[name] = probe
+    return probes
+
+
+def _seconds(facts: Facts) -> float | None:
+    """Wall time of the whole call when it was measured, otherwise of the slowest subset: they run side by side."""
+    whole = facts.get("seconds")
+    if isinstance(whole, (int, float)):
+        return round(float(whole), 3)
+    slowest = [probe["seconds"] for probe in _probes(facts).values() if "seconds" in probe]
+    return round(max(slowest), 3) if slowest else None

@@ -1,0 +1,151 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One known issue on one host: found, clear, unknown or not applicable, and why. Private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import operator
+import typing as t
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, subsets_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import KnownIssue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+
+Facts = dict[str, t.Any]
+Entry = dict[str, t.Any]
+
+_COMPARE: dict[str, t.Callable[[t.Any, t.Any], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+_MOST_OF_EACH = 12
+_MOST_SAMPLES = 3
+
+
+class Judgement(t.NamedTuple):
+    state: str  # found | clear | unknown | not_applicable
+    reason: str = ""
+
+
+def judge(issue: KnownIssue, facts: Facts) -> Judgement:
+    """The state of a known issue. Undecided is never clear: what could not be read is unknown, with the reason."""
+    applies = _applies(issue, facts)
+    if applies is not None:
+        return applies
+    scope = Scope(facts, issue.id)
+    undecided: tuple[str, str] | None = None
+    found = False
+    for expression in issue.when:
+        try:
+            found = found or scope.condition(expression)
+        except Undecided as error:
+            undecided = undecided or (expression, str(error))
+    missing = next((path for path in issue.needs if not scope.has(path)), None)
+    if found or undecided or missing:
+        for expression in issue.unless:
+            try:
+                if scope.condition(expression):
+                    return Judgement("clear")
+            except Undecided:
+                continue  # counter-evidence nobody could read refutes nothing
+    if found:
+        return Judgement("found")
+    if missing:
+        return Judgement("unknown", _why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))
+    if undecided:
+        expression, error = undecided
+        return Judgement("unknown", _why_missing(facts, subsets_of(expression), f"a fact is missing: {error}" if error else "a fact is missing"))
+    return Judgement("clear")
+
+
+def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
+    """None when the issue is about such a host."""
+    install = facts.get("install") or {}
+    if issue.roles:
+        if "roles" not in install:
+            return Judgement("unknown", _why_missing(facts, ("install",), "the roles of this host are not known"))
+        if not set(issue.roles) & set(install["roles"]):
+            return Judgement("not_applicable")
+    bare = install.get("found") is False  # a database host of its own has neither a version nor a deployment
+    if issue.deployments:
+        if "deployment" not in install:
+            return Judgement("not_applicable") if bare else Judgement("unknown", "how Mastodon is deployed here is not known")
+        if install["deployment"] not in issue.deployments:
+            return Judgement("not_applicable")
+    if issue.versions:
+        number = (install.get("version") or {}).get("number")
+        if not number:
+            return Judgement("not_applicable") if bare else Judgement("unknown", "the version of Mastodon is not known")
+        if not all(_in_range(tuple(number), compare, wanted) for compare, wanted in issue.versions):
+            return Judgement("not_applicable")
+    return None
+
+
+def _in_range(number: tuple[int, ...], compare: str, wanted: tuple[int, ...]) -> bool:
+    # "<4.3" and "==4.3" speak of the digits they name: 4.3.7 is a 4.3.
+    return _COMPARE[compare](number[: len(wanted)], wanted)
+
+
+def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
+    """The reason a probe gave, of the first of these subsets that did not end well."""
+    probes = facts.get("probes") or {}
+    for subset in subsets:
+        probe = probes.get(subset)
+        if isinstance(probe, dict) and probe.get("state") != "ok":
+            if probe.get("reason"):
+                return clean_line(probe["reason"])
+            return {
+                "timeout": f"{subset}: no answer within the time limit",
+                "skipped": f"{subset} was not asked for (gather_subset)",
+                "denied": f"{subset}: no permission to read it",
+            }.get(str(probe.get("state")), f"{subset} could not be read")
+    return clean_line(otherwise)
+
+
+def evidence(issue: KnownIssue, facts: Facts) -> list[Entry]:
+    """What speaks for a finding: the facts the issue names, then the log lines of its signatures."""
+    scope = Scope(facts, issue.id)
+    entries: list[Entry] = []
+    for item in issue.evidence:
+        if not scope.has(item.fact):
+            continue
+        values = [scope.text(item.value, entry) for entry in scope.items(item.each)] if item.each else [scope.text(item.value)]
+        values = list(dict.fromkeys(filter(None, map(clean_line, values))))
+        entries += [{"fact": item.fact, "value": value} for value in values[:_MOST_OF_EACH]]
+        if len(values) > _MOST_OF_EACH:
+            entries.append({"fact": item.fact, "value": f"+ {len(values) - _MOST_OF_EACH}"})
+    for name in issue.signatures:
+        entries += _of_signature(f"{issue.id}.{name}", name, (((facts.get("logs") or {}).get("signatures")) or {}).get(f"{issue.id}.{name}"))
+    return entries
+
+
+def _of_signature(key: str, name: str, seen: t.Any) -> list[Entry]:
+    if not isinstance(seen, dict) or not seen.get("count"):
+        return []
+    first, last = _number(seen.get("first_epoch")), _number(seen.get("last_epoch"))
+    entry: Entry = {"fact": f"logs.signatures.{key}", "value": f"{name} x{seen['count']}{_span(first, last)}"}
+    if first is not None:
+        entry["time"] = first
+    entries = [entry]
+    for sample in (seen.get("samples") or [])[:_MOST_SAMPLES]:
+        if isinstance(sample, dict) and sample.get("text"):
+            source = " ".join(dict.fromkeys(filter(None, (clean_line(sample.get(part) or "", 80) for part in ("origin", "name")))))
+            entry = {"source": source or "log", "value": clean_line(sample["text"])}
+            time = _number(sample.get("time_epoch"))
+            entries.append(entry if time is None else {**entry, "time": time})
+    return entries
+
+
+def _number(value: t.Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e11 else None
+
+
+def _span(first: float | None, last: float | None) -> str:
+    """"12:03" or "12:03-12:40 UTC": the zone is named since the hosts of a fleet need not share one."""
+    if first is None:
+        return ""
+    moments = [datetime.datetime.fromtimestamp(moment, datetime.timezone.utc) for moment in (first, last or first)]
+    texts = [f"{moment:%H:%M}" for moment in moments]
+    return f" {texts[0]} UTC" if texts[0] == texts[1] else f" {texts[0]}-{texts[1]} UTC"
