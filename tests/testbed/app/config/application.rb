@@ -6,6 +6,7 @@ require 'rails'
 require 'active_record/railtie'
 require 'action_controller/railtie'
 require 'action_view/railtie'
+require 'active_support/core_ext/integer/time'
 
 Bundler.require(*Rails.groups)
 require 'dotenv'
