@@ -1,0 +1,122 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One pass over a host: find the install, then every subset asked for side by side (private, may change any time)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import (
+    assets, database, disk, environment, install, logs, media, memory, proxy, redis, services, sidekiq, streaming, web,
+)
+from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import Outcome, side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMA = 1
+# Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
+NEEDS_NO_MASTODON = ("disk", "memory", "services")
+SUBSETS: dict[str, Callable[[Host, dict[str, Any]], dict[str, Any]]] = {
+    "services": services.observe, "environment": environment.observe, "disk": disk.observe, "memory": memory.observe,
+    "database": database.observe, "redis": redis.observe, "sidekiq": sidekiq.observe, "web": web.observe,
+    "streaming": streaming.observe, "proxy": proxy.observe, "assets": assets.observe, "media": media.observe,
+}
+NAMES = ("install",) + tuple(SUBSETS) + ("logs",)
+_DURATION = re.compile(r"^(\d{1,9})\s*([smhd]?)$")
+
+
+def seconds_of(text: str) -> float:
+    """`90`, `90s`, `15m`, `1h`, `2d` in seconds; ValueError with one sentence otherwise."""
+    match = _DURATION.match(text.strip())
+    if match is None or int(match.group(1)) == 0:
+        raise ValueError("log_since is a number of seconds or a number with s, m, h or d, for example 1h, not %r" % text[:40])
+    return int(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
+
+
+def chosen(asked: list[str]) -> list[str]:
+    """Names of the subsets to run, for a list like [all], [database, redis] or [all, "!logs"]; ValueError with one sentence."""
+    wanted: set[str] = set() if any(name and not name.startswith("!") for name in asked) else set(NAMES)
+    for name in asked:
+        plain = name[1:] if name.startswith("!") else name
+        if plain not in NAMES and plain != "all":
+            raise ValueError("there is no subset %r; gather_subset knows all, %s, and each with ! before it to leave it out"
+                             % (plain[:40], ", ".join(NAMES)))
+        members = set(NAMES) if plain == "all" else {plain}
+        wanted = wanted - members if name.startswith("!") else wanted | members
+    return [name for name in NAMES if name in wanted or name == "install"]
+
+
+def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any]) -> dict[str, Any]:
+    """Facts of this host by the contract (docs/facts.md). Returns within timeout_seconds and a moment, whatever hangs."""
+    started = time.monotonic()
+    end = started + timeout_seconds
+    now = time.time()
+    names = chosen(asked)
+    facts: dict[str, Any] = {"schema": SCHEMA, "time_epoch": round(now, 3), "host": _host_facts()}
+    # Finding the install may use at most half of the time: the subsets need the rest.
+    first = side_by_side({"install": lambda host: install.observe(host, root)}, {"install": started + timeout_seconds / 2})["install"]
+    ground = first.facts if first.state == "ok" else {"found": False, "searched": [], "units": [], "roles": [], "deployment": "systemd"}
+    observers = {name: _bound(SUBSETS[name], ground) for name in names if name in SUBSETS}
+    if "logs" in names:
+        options = {"since_epoch": now - log_since_seconds, "signatures": signatures, "secrets": environment.secrets(ground),
+                   "deadline": end - 0.5}
+        observers["logs"] = lambda host: logs.observe(host, ground, options)
+    skip = _why_skipped(ground, first)
+    skipped = {name: reason for name, reason in ((name, skip(name)) for name in observers) if reason}
+    outcomes = side_by_side({name: each for name, each in observers.items() if name not in skipped}, dict.fromkeys(observers, end))
+    outcomes["install"] = first
+    probes = {}
+    for name in NAMES:
+        if name in skipped or name not in outcomes:
+            probes[name] = {"state": "skipped", "seconds": 0.0, "reason": skipped.get(name, "not asked for (gather_subset)")}
+            continue
+        outcome = outcomes[name]
+        probes[name] = {"state": outcome.state, "seconds": round(outcome.seconds, 3)}
+        if outcome.reason:
+            probes[name]["reason"] = outcome.reason[:400]
+        if outcome.facts:
+            facts[name] = install.public(outcome.facts) if name == "install" else outcome.facts
+    facts["probes"] = probes
+    _join_oom_kills(facts)
+    return facts
+
+
+def _bound(observe: Callable[[Host, dict[str, Any]], dict[str, Any]], ground: dict[str, Any]) -> Callable[[Host], dict[str, Any]]:
+    return lambda host: observe(host, ground)
+
+
+def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]:
+    def reason(name: str) -> str:
+        if name in NEEDS_NO_MASTODON:
+            return ""
+        if first.state != "ok":
+            return "the install could not be found: %s" % first.reason
+        if not ground["found"]:
+            return "no Mastodon was found on this host"
+        if ground["deployment"] != "systemd":
+            return "Mastodon runs in containers here, which this release does not look into"
+        return ""
+
+    return reason
+
+
+def _join_oom_kills(facts: dict[str, Any]) -> None:
+    kills = facts.get("logs", {}).pop("_oom_kills", None)
+    if kills is not None and "memory" in facts:
+        facts["memory"]["oom_kills"] = kills
+
+
+def _host_facts() -> dict[str, Any]:
+    host = Host(time.monotonic() + 5)
+    release = dict(line.split("=", 1) for line in (host.maybe("/etc/os-release", 65536) or "").splitlines() if "=" in line)
+    uptime = (host.maybe("/proc/uptime", 200) or "0").split(" ")[0]
+    return {"name": platform.node()[:253], "os": release.get("PRETTY_NAME", platform.system()).strip('"')[:100], "cpus": os.cpu_count() or 1,
+            "python": platform.python_version(), "uptime_seconds": float(uptime)}

@@ -1,0 +1,409 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one door to the operating system of the managed host (private, may change any time).
+
+Nothing else in this collection starts a process, opens a file or connects a socket there. Every read and every wait is bounded.
+Standard library only, Python 3.8 and newer; writes nothing, needs no temporary file.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import grp
+import os
+import pwd
+import selectors
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_READ_BYTES = 1 << 20
+MAX_OUTPUT_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 16
+
+# Tools must answer in one language, and a pager or a colour must never get between us and them.
+TOOL_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0",
+                    "SYSTEMD_PAGER": "", "HOME": "/"}
+
+
+class HostError(Exception):
+    """Something could not be read; the text is one sentence for the reader of the report."""
+
+
+class HostDenied(HostError):
+    """It is there, but the user we run as may not look; the text says what would allow it."""
+
+
+class Completed(NamedTuple):
+    """What a command left: exit code (None when it was killed at its deadline), bytes of both streams, whether output was cut."""
+
+    rc: int | None
+    out: bytes
+    err: bytes
+    truncated: bool
+
+
+class Owner(NamedTuple):
+    """A user of the host: name, numbers and home, from the password database."""
+
+    user: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+class ByteStream:
+    """Bytes of a command or file in chunks; after the last one, truncated and reason say what was not read."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.truncated = False
+        self.reason = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+def sentence(problem: OSError, what: str) -> HostError:
+    """Turn an OSError into the one sentence of a HostError; permission problems become HostDenied."""
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return HostDenied("%s may not be read by user %s; run with become: true (as root)" % (what, current_user()))
+    return HostError("%s could not be read: %s" % (what, os.strerror(problem.errno) if problem.errno else problem))
+
+
+def current_user() -> str:
+    """Name of the user this process acts as, its number when it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+class Host:
+    """The host as one subset sees it: everything ends at deadline (time.monotonic())."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def left(self, most: float) -> float:
+        """Seconds that may still be waited for one thing, at most `most`; half a second stays for the answer itself."""
+        return max(0.05, min(most, self.deadline - time.monotonic() - 0.5))
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def read(self, path: str, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        """The first max_bytes of a regular or proc file; HostError when it is not there or is something else."""
+        try:
+            # O_NONBLOCK: a FIFO planted under a name we read must not hang us.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as problem:
+            raise sentence(problem, path) from None
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise HostError("%s is not a regular file" % path)
+            parts = []
+            room = max_bytes
+            while room > 0:
+                part = os.read(handle, min(room, CHUNK_BYTES))
+                if not part:
+                    break
+                parts.append(part)
+                room -= len(part)
+            return b"".join(parts)
+        except OSError as problem:
+            raise sentence(problem, path) from None
+        finally:
+            os.close(handle)
+
+    def text(self, path: str, max_bytes: int = MAX_READ_BYTES) -> str:
+        """Like read, as text; bytes that are not UTF-8 become the replacement character."""
+        return self.read(path, max_bytes).decode("utf-8", "replace")
+
+    def maybe(self, path: str, max_bytes: int = MAX_READ_BYTES) -> str | None:
+        """Like text, None when the file cannot be read for whatever reason."""
+        try:
+            return self.text(path, max_bytes)
+        except HostError:
+            return None
+
+    def tail(self, path: str, max_bytes: int) -> ByteStream:
+        """The last max_bytes of a file, in chunks from the older end."""
+        stream = ByteStream(iter(()))
+
+        def chunks() -> Iterator[bytes]:
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as problem:
+                stream.truncated, stream.reason = True, str(sentence(problem, path))
+                return
+            try:
+                size = os.fstat(handle).st_size
+                if size > max_bytes:
+                    stream.truncated, stream.reason = True, "only the last %d of %d bytes were read" % (max_bytes, size)
+                    os.lseek(handle, size - max_bytes, os.SEEK_SET)
+                room = max_bytes
+                while room > 0:
+                    part = os.read(handle, min(room, CHUNK_BYTES))
+                    if not part:
+                        return
+                    room -= len(part)
+                    yield part
+                    if time.monotonic() > self.deadline:
+                        stream.truncated, stream.reason = True, "the time was up"
+                        return
+            except OSError as problem:
+                stream.truncated, stream.reason = True, str(sentence(problem, path))
+            finally:
+                os.close(handle)
+
+        stream._chunks = chunks()
+        return stream
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def is_dir(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def is_denied(self, path: str) -> bool:
+        """Whether looking at the path fails for lack of permission (rather than because it is not there)."""
+        try:
+            os.stat(path)
+        except OSError as problem:
+            return problem.errno in (errno.EACCES, errno.EPERM)
+        return False
+
+    def is_executable(self, path: str) -> bool:
+        return os.path.isfile(path) and os.access(path, os.X_OK)
+
+    def may_write(self, path: str) -> bool:
+        """Whether the user this process acts as may create files in the directory; ACLs and read-only mounts count."""
+        return os.access(path, os.W_OK | os.X_OK)
+
+    def stat(self, path: str, follow: bool = True) -> os.stat_result | None:
+        try:
+            return os.stat(path) if follow else os.lstat(path)
+        except OSError:
+            return None
+
+    def real(self, path: str) -> str:
+        return os.path.realpath(path)
+
+    def link(self, path: str) -> str:
+        """Target of a symbolic link (also /proc/PID/cwd), empty when it cannot be read."""
+        try:
+            return os.readlink(path)
+        except OSError:
+            return ""
+
+    def names(self, path: str, most: int = 10000) -> list[str]:
+        """Names in a directory, at most `most`; empty when it cannot be listed."""
+        found: list[str] = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    found.append(entry.name)
+                    if len(found) >= most:
+                        break
+        except OSError:
+            pass
+        return found
+
+    def glob(self, pattern: str) -> list[str]:
+        return sorted(glob.glob(pattern))
+
+    def space(self, path: str) -> os.statvfs_result | None:
+        try:
+            return os.statvfs(path)
+        except OSError:
+            return None
+
+    def usage(self, path: str, until: float, most: int = 2000000) -> tuple[int, bool]:
+        """(bytes on disk below path on its own filesystem, whether all of it was counted before `until` and within `most` entries)."""
+        total, seen = 0, 0
+        waiting = [path]
+        device = -1
+        while waiting:
+            try:
+                with os.scandir(waiting.pop()) as entries:
+                    for entry in entries:
+                        status = entry.stat(follow_symlinks=False)
+                        device = status.st_dev if device < 0 else device
+                        seen += 1
+                        if seen > most or (seen % 256 == 0 and time.monotonic() > until):
+                            return total, False
+                        if status.st_dev != device:
+                            continue
+                        total += status.st_blocks * 512
+                        if stat.S_ISDIR(status.st_mode):
+                            waiting.append(entry.path)
+            except OSError:
+                continue
+        return total, True
+
+    # -- users ------------------------------------------------------------------------------------------------
+
+    def user(self, uid_or_name: int | str) -> Owner | None:
+        try:
+            entry = pwd.getpwuid(uid_or_name) if isinstance(uid_or_name, int) else pwd.getpwnam(uid_or_name)
+        except KeyError:
+            return None
+        return Owner(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
+
+    def become(self, owner: Owner) -> None:
+        """Be that user for the rest of this process (a subset is a process of its own, see _side_by_side)."""
+        if os.geteuid() == owner.uid:
+            return
+        if os.geteuid() != 0:
+            raise HostDenied("only root can look as user %s; run with become: true" % owner.user)
+        drop_to(owner)
+
+    def group_name(self, gid: int) -> str:
+        try:
+            return grp.getgrgid(gid).gr_name
+        except KeyError:
+            return str(gid)
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def run(self, argv: Sequence[str], seconds: float = 5.0, max_bytes: int = MAX_OUTPUT_BYTES, owner: Owner | None = None,
+            environment: dict[str, str] | None = None) -> Completed:
+        """Run a command (argument list, never a shell line), bounded in time and output; HostError when it cannot be started."""
+        process = self._start(argv, owner, environment, subprocess.PIPE)
+        out, err, truncated, late = _collect(process, self.left(seconds), max_bytes)
+        return Completed(None if late else process.returncode, out, err, truncated)
+
+    def stream(self, argv: Sequence[str], deadline: float, max_bytes: int) -> ByteStream:
+        """Standard output of a command in chunks; the command is killed at the deadline or behind max_bytes."""
+        stream = ByteStream(iter(()))
+
+        def chunks() -> Iterator[bytes]:
+            try:
+                process = self._start(argv, None, None, subprocess.DEVNULL)
+            except HostError as problem:
+                stream.truncated, stream.reason = True, str(problem)
+                return
+            room = max_bytes
+            try:
+                for part in _parts(process, deadline):
+                    room -= len(part)
+                    yield part
+                    if room <= 0:
+                        stream.truncated, stream.reason = True, "only the first %d bytes were read" % max_bytes
+                        return
+                if time.monotonic() >= deadline:
+                    stream.truncated, stream.reason = True, "the time was up"
+            finally:
+                _end(process)
+
+        stream._chunks = chunks()
+        return stream
+
+    def _start(self, argv: Sequence[str], owner: Owner | None, environment: dict[str, str] | None, stderr: int) -> subprocess.Popen[bytes]:
+        def prepare() -> None:
+            if owner is not None and os.geteuid() != owner.uid:
+                drop_to(owner)
+
+        try:
+            return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, cwd="/",
+                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)
+        except FileNotFoundError:
+            raise HostError("command %s is not installed" % argv[0]) from None
+        except (OSError, subprocess.SubprocessError) as problem:
+            raise HostError("command %s could not be started: %s" % (argv[0], problem)) from None
+
+    # -- sockets ----------------------------------------------------------------------------------------------
+
+    def connect(self, address: str | tuple[str, int], seconds: float = 4.0) -> socket.socket:
+        """Connect to a Unix socket (path) or (host, port); OSError as the system gives it, socket.timeout when nobody answers."""
+        wait = self.left(seconds)
+        if isinstance(address, str):
+            unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            unix.settimeout(wait)
+            try:
+                unix.connect(address)
+            except OSError:
+                unix.close()
+                raise
+            return unix
+        return socket.create_connection(address, timeout=wait)
+
+
+def drop_to(owner: Owner) -> None:
+    """Give up root for good; the order matters, the groups go first."""
+    os.initgroups(owner.user, owner.gid)
+    os.setgid(owner.gid)
+    os.setuid(owner.uid)
+
+
+def _parts(process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes]:
+    """Chunks of standard output until it ends or the deadline passes."""
+    assert process.stdout is not None
+    handle = process.stdout.fileno()
+    with selectors.DefaultSelector() as selector:
+        selector.register(handle, selectors.EVENT_READ)
+        while True:
+            wait = deadline - time.monotonic()
+            if wait <= 0 or not selector.select(wait):
+                return
+            part = os.read(handle, CHUNK_BYTES)
+            if not part:
+                return
+            yield part
+
+
+def _collect(process: subprocess.Popen[bytes], seconds: float, max_bytes: int) -> tuple[bytes, bytes, bool, bool]:
+    """Both streams of a command: (out, err, cut, too late)."""
+    deadline = time.monotonic() + seconds
+    pipes = {process.stdout: bytearray(), process.stderr: bytearray()}
+    truncated = late = False
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            wait = deadline - time.monotonic()
+            ready = selector.select(wait) if wait > 0 else []
+            if not ready:
+                late = True
+                break
+            for key, _mask in ready:
+                part = os.read(key.fd, CHUNK_BYTES)
+                if part:
+                    pipes[key.fileobj] += part  # type: ignore[index]
+                else:
+                    selector.unregister(key.fileobj)
+            if len(pipes[process.stdout]) > max_bytes:
+                truncated = True
+                break
+    out, err = bytes(pipes[process.stdout][:max_bytes]), bytes(pipes[process.stderr][:65536])
+    if not late and not truncated:
+        try:
+            process.wait(max(0.05, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            late = True
+    _end(process)
+    return out, err, truncated, late
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what still runs and reap it without ever waiting for a process that cannot die (state D)."""
+    if process.poll() is None:
+        try:
+            process.send_signal(signal.SIGKILL)
+            process.wait(0.2)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -1,0 +1,146 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subset environment: what the processes, the dotenv files and the login shell really say. Values of secrets never leave this file."""
+
+from __future__ import annotations
+
+import re
+
+from typing import Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
+
+# Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning, and URLs,
+# which can, are not among them.
+SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "MAX_THREADS", "MIN_THREADS", "DB_POOL", "DB_HOST", "DB_PORT",
+         "DB_NAME", "DB_USER", "DB_SSLMODE", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
+         "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
+         "RAILS_LOG_LEVEL", "LOG_LEVEL", "PREPARED_STATEMENTS", "RAILS_SERVE_STATIC_FILES", "MASTODON_USE_LIBVIPS", "MALLOC_ARENA_MAX",
+         "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "PAPERCLIP_ROOT_PATH")
+_PLAIN = re.compile(r"^[\w./:,\[\] *-]{0,200}$")
+SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|_KEY$|_KEY_|_SALT$|_KEY_ID$|_DSN$", re.IGNORECASE)
+URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:([^@\s]+)@")
+
+# Read before dotenv is loaded (config/puma.rb, config/sidekiq.yml) or by the loader at exec: no effect from a dotenv file.
+_BEFORE_DOTENV = ("WEB_CONCURRENCY", "MIN_THREADS", "PERSISTENT_TIMEOUT", "SIDEKIQ_CONCURRENCY", "SOCKET", "BIND")
+_AT_EXEC = ("LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_CONF", "RUBY_YJIT_ENABLE", "RAILS_ENV", "NODE_ENV")
+
+
+def shown(environment: dict[str, str]) -> dict[str, str]:
+    """The allow-listed settings of an environment."""
+    return {key: environment[key] for key in SHOWN if key in environment and _PLAIN.match(environment[key])}
+
+
+def secrets(install: dict[str, Any]) -> list[str]:
+    """Every secret value known here, for redaction of log lines: by key, by key of any unit, and passwords inside URLs."""
+    found: set[str] = set()
+    sources = [install.get("_dotenv", {})] + [unit["_env"] for unit in install["units"]]
+    sources += [each.get("keys", {}) for each in install.get("_files", {}).values()]
+    for source in sources:
+        for key, value in source.items():
+            if SECRET.search(key):
+                found.add(value)
+            found.update(URL_WITH_PASSWORD.findall(value))
+    return [value for value in found if len(value) >= 6]
+
+
+def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
+    """The subset. State failed with `_reason` when a file is malformed, denied when neither files nor processes may be read."""
+    number = tuple(install.get("version", {}).get("number", (99,)))
+    required = list(rules(number).required_keys)
+    dotenv = install["_dotenv"]
+    processes, missing = [], set()
+    apps = [unit for unit in install["units"] if unit["role"] in ("web", "sidekiq", "streaming") and not unit["shim"]]
+    for unit in apps:
+        effective = dict(dotenv, **unit["_env"])
+        # Streaming needs none of the keys that Rails requires.
+        absent = [key for key in required if not effective.get(key)] if unit["role"] != "streaming" else []
+        missing.update(absent)
+        facts = {"unit": unit["name"], "role": unit["role"], "running": "pid" in unit, "missing": absent,
+                 "rails_env": unit["_env"].get("RAILS_ENV"), "node_env": unit["_env"].get("NODE_ENV")}
+        processes.append({key: value[:64] if isinstance(value, str) else value for key, value in facts.items()})
+    if not apps:
+        missing.update(key for key in required if not dotenv.get(key))
+    effective = install["_environment"]
+    result: dict[str, Any] = {
+        "file": _file(host, install),
+        "required": required,
+        "missing": sorted(missing),
+        "processes": processes,
+        "ineffective": _ineffective(install, apps),
+        "settings": shown(effective),
+        "secrets": {key: _length(value) for key, value in sorted(effective.items()) if SECRET.search(key) and re.match(r"^[A-Z]\w*$", key)},
+    }
+    _check_access(install, apps)
+    result["login_shell"] = _login_shell(host, install)
+    problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]
+    failed = [each["failed"] for each in install["_files"].values() if "failed" in each]
+    if problems:
+        name, (line, reason) = problems[0][0], problems[0][1][0]
+        result["_reason"] = "%s/%s line %d: %s" % (install["root"], name, line, reason)
+    elif failed:
+        result["_reason"] = failed[0]
+    return result
+
+
+def _check_access(install: dict[str, Any], apps: list[dict[str, Any]]) -> None:
+    denied = [each["denied"] for each in install["_files"].values() if "denied" in each]
+    unseen = [unit["name"] for unit in apps if "pid" in unit and not unit.get("_env_known")]
+    if denied and (unseen or not apps):
+        raise HostDenied(denied[0])
+    if unseen and len(unseen) == len(apps):
+        raise HostDenied("the environment of the processes of %s may not be read; run with become: true (as root)" % ", ".join(unseen))
+
+
+def _file(host: Host, install: dict[str, Any]) -> dict[str, Any]:
+    path = install["root"] + "/.env.production"
+    status = host.stat(path)
+    facts: dict[str, Any] = {"path": path, "exists": status is not None}
+    if status is None:
+        return facts
+    owner = host.user(status.st_uid)
+    read = install["_files"].get(".env.production", {})
+    facts.update(mode="%04o" % (status.st_mode & 0o7777), owner=owner.user if owner else str(status.st_uid), bytes=status.st_size,
+                 group=host.group_name(status.st_gid), problems=[{"line": line, "reason": reason} for line, reason in read.get("problems", [])])
+    app = install.get("owner")
+    if app:
+        facts["readable_by_app"] = bool(
+            (status.st_uid == app["uid"] and status.st_mode & 0o400) or (status.st_uid != app["uid"] and (
+                (status.st_gid == app["gid"] and status.st_mode & 0o040) or (status.st_gid != app["gid"] and status.st_mode & 0o004))))
+    return facts
+
+
+def _ineffective(install: dict[str, Any], apps: list[dict[str, Any]]) -> list[dict[str, str]]:
+    found = []
+    for name, each in install["_files"].items():
+        for key in each.get("keys", {}):
+            reason = "read_before_dotenv" if key in _BEFORE_DOTENV else "read_at_exec" if key in _AT_EXEC else ""
+            if key == "DB_POOL" and any("DB_POOL" in unit["_env"] for unit in apps):
+                reason = "unit_overrides"
+            if reason:
+                found.append({"key": key, "file": install["root"] + "/" + name, "reason": reason})
+    return found[:50]
+
+
+def _length(value: str) -> str:
+    return "empty" if not value else "long" if len(value) >= 32 else "short"
+
+
+def _login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
+    """RAILS_ENV and NODE_ENV as the app user gets them on logging in (profile files are run, as they are at every login)."""
+    answer: dict[str, Any] = {"asked": False, "rails_env": None, "node_env": None}
+    owner = host.user(install["owner"]["user"]) if "owner" in install else None
+    if owner is None or owner.shell.rsplit("/", 1)[-1] not in ("sh", "bash", "dash", "zsh", "ksh"):
+        return answer
+    identity = {"HOME": owner.home, "USER": owner.user, "LOGNAME": owner.user, "SHELL": owner.shell}
+    try:
+        done = host.run([owner.shell, "-lc", 'printf "\\n@%s\\n@%s\\n" "$RAILS_ENV" "$NODE_ENV"'], 3.0, 65536, owner, identity)
+    except HostError:
+        return answer
+    values = re.findall(rb"(?m)^@([\w-]{0,64})$", done.out)
+    if done.rc is not None and len(values) >= 2:
+        answer.update(asked=True, rails_env=values[-2].decode() or None, node_env=values[-1].decode() or None)
+    return answer
+

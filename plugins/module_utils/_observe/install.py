@@ -1,0 +1,205 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subset install: where Mastodon is, whose it is, which version, how it is deployed and which roles this host plays.
+
+Its result is also the ground of all other subsets. Keys with a leading underscore (values of the environment, secrets among them) go
+from process to process in memory only; `public` takes them away before anything leaves the host.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from typing import Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, RAILS_FILES, parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, current_user
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
+from ansible_collections.fediops.mastodon.plugins.module_utils._versions import parse_version, rules
+
+VERSION_FILE = "lib/mastodon/version.rb"
+USUAL_ROOTS = ("/home/mastodon/live", "/home/*/live", "/var/www/mastodon/live", "/opt/mastodon", "/opt/mastodon/live", "/srv/mastodon",
+               "/srv/mastodon/live", "/var/lib/mastodon/live", "/usr/share/mastodon")
+APP_ROLES = ("web", "sidekiq", "streaming")
+
+
+def observe(host: Host, root_option: str) -> dict[str, Any]:
+    """Find the install. `found` false is a result, not an error; `searched` then tells the reader where it looked."""
+    units = services.discover(host)
+    searched: list[str] = []
+    root = _root(host, root_option, units, searched)
+    container = "" if root else _container(host, searched)
+    # A Puma, Sidekiq or Node of another Rails application on this host is none of our business.
+    units = [unit for unit in units if unit["role"] not in APP_ROLES or (root and _belongs(host, unit, root))]
+    install: dict[str, Any] = {"found": bool(root or container), "searched": searched, "units": units,
+                               "deployment": "docker" if container else "systemd",
+                               "roles": [role for role in APP_ROLES + ("database", "redis", "proxy", "pooler")
+                                         if any(unit["role"] == role for unit in units)]}
+    if root:
+        _describe(host, install, root, units)
+    elif container:
+        install["root"] = container
+    return install
+
+
+def public(install: dict[str, Any]) -> dict[str, Any]:
+    """What may leave the host of the subset install."""
+    return {key: value for key, value in install.items() if not key.startswith("_") and key != "units"}
+
+
+def _root(host: Host, option: str, units: list[dict[str, Any]], searched: list[str]) -> str:
+    if option:
+        searched.append("the directory given as mastodon_root: %s" % option)
+        return _checked(host, option)
+    searched.append("the working directories of units that run Puma, Sidekiq or Mastodon's streaming server")
+    for unit in units:
+        if unit["role"] in APP_ROLES and _checked(host, unit["working_directory"]):
+            return _checked(host, unit["working_directory"])
+    searched.append("the working directories of such processes")
+    for pid in host.names("/proc"):
+        if pid.isdigit() and services.role_of(services.command_line(host, pid)) in APP_ROLES:
+            found = _checked(host, host.link("/proc/%s/cwd" % pid))
+            if found:
+                return found
+    searched.append("the usual directories " + ", ".join(USUAL_ROOTS))
+    for pattern in USUAL_ROOTS:
+        for path in host.glob(pattern) if "*" in pattern else [pattern]:
+            if _checked(host, path):
+                return _checked(host, path)
+    return ""
+
+
+def _checked(host: Host, path: str) -> str:
+    """The path without links when a Mastodon is there; HostDenied when we may not even look."""
+    if not path.startswith("/"):
+        return ""
+    if not host.is_dir(path):
+        if host.is_denied(path):
+            raise HostDenied("%s may not be read by user %s; run with become: true (as root)" % (path, current_user()))
+        return ""
+    try:
+        text = host.text(path + "/" + VERSION_FILE, 65536)
+    except HostDenied:
+        raise
+    except HostError:
+        return ""
+    return host.real(path) if "module Mastodon" in text else ""
+
+
+def _container(host: Host, searched: list[str]) -> str:
+    """Root of a Mastodon that runs in a container of this host, as its processes see it; empty when there is none."""
+    searched.append("containers: processes with the working directory /opt/mastodon or /mastodon in another file system")
+    for pid in host.names("/proc"):
+        if pid.isdigit() and services.role_of(services.command_line(host, pid)) in APP_ROLES:
+            directory = host.link("/proc/%s/cwd" % pid)
+            if directory in ("/opt/mastodon", "/mastodon") and not host.exists(directory + "/" + VERSION_FILE):
+                return directory
+    searched.append("stopped containers of Docker with a Mastodon image")
+    for path in host.glob("/var/lib/docker/containers/*/config.v2.json")[:200]:
+        try:
+            image = json.loads(host.read(path)).get("Config", {}).get("Image", "")
+        except (HostError, ValueError, AttributeError):
+            continue
+        if re.search(r"(^|/)mastodon(-streaming)?(:|@|$)", str(image)):
+            return "/opt/mastodon"
+    return ""
+
+
+def _belongs(host: Host, unit: dict[str, Any], root: str) -> bool:
+    # An install can have several checkouts behind one link (releases/…); what counts is that each is a Mastodon.
+    directory = unit["working_directory"] or (host.link("/proc/%d/cwd" % unit["pid"]) if "pid" in unit else "")
+    real = host.real(directory) if directory else ""
+    return real == root or not real or bool(_checked(host, real)) or unit["shim"] or not host.is_dir(real)
+
+
+def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[str, Any]]) -> None:
+    install["root"] = root
+    status = host.stat(root)
+    app_users = [unit["user"] for unit in units if unit["role"] in APP_ROLES and unit["user"] != "root"]
+    owner = host.user(app_users[0]) if app_users else None
+    if owner is None and status is not None:
+        owner = host.user(status.st_uid)
+    if owner is not None:
+        install["owner"] = {"user": owner.user, "uid": owner.uid, "gid": owner.gid, "group": host.group_name(owner.gid),
+                            "home": owner.home}
+    version = parse_version(host.maybe(root + "/" + VERSION_FILE, 65536) or "")
+    if version is not None:
+        install["version"] = {"string": version[0], "number": list(version[1])}
+    _environment(host, install, root, units)
+    effective = install["_environment"]
+    install["domain"] = effective.get("LOCAL_DOMAIN", "")[:253]
+    install["storage"] = next((name for name, key in (("s3", "S3_ENABLED"), ("swift", "SWIFT_ENABLED"), ("azure", "AZURE_ENABLED"))
+                               if effective.get(key) == "true"), "local")
+    install["media_root"] = effective.get("PAPERCLIP_ROOT_PATH", "").replace(":rails_root", root) or root + "/public/system"
+    _pools(install)
+
+
+def _environment(host: Host, install: dict[str, Any], root: str, units: list[dict[str, Any]]) -> None:
+    """`_files`: what was read of each dotenv file; `_dotenv`: merged; `_environment`: effective for the web process (or any other)."""
+    web = next((unit for role in APP_ROLES for unit in units if unit["role"] == role and not unit["shim"]), None)
+    process = dict(web["_env"]) if web else {}
+    files: dict[str, Any] = {}
+    merged: dict[str, str] = {}
+    for name in RAILS_FILES:
+        path = root + "/" + name
+        if not host.exists(path):
+            continue
+        try:
+            parsed = parse(host.read(path, MAX_FILE_BYTES + 1), process)
+        except HostError as problem:
+            files[name] = {"denied": str(problem)} if isinstance(problem, HostDenied) else {"failed": str(problem)}
+            continue
+        files[name] = {"keys": parsed.values, "problems": [list(each) for each in parsed.problems]}
+        for key, value in parsed.values.items():
+            merged.setdefault(key, value)
+    install["_files"] = files
+    install["_dotenv"] = merged
+    install["_environment"] = dict(merged, **process)
+
+
+def _pools(install: dict[str, Any]) -> None:
+    """Threads and database pool of each unit, by the formulas of config/puma.rb, config/sidekiq.yml and config/database.yml."""
+    number = tuple(install.get("version", {}).get("number", (99,)))
+    for unit in install["units"]:
+        own = unit["_env"]
+        both = dict(install["_dotenv"], **own)
+        if unit["role"] == "sidekiq":
+            named = own.get("SIDEKIQ_CONCURRENCY") if number >= (4, 1) else None
+            unit["concurrency"] = _option(unit["_argv"], "-c", "--concurrency") or _count(named) or 5
+            unit["queues"] = _queues(unit["_argv"])
+        elif unit["role"] == "web":
+            # Puma reads its configuration before dotenv is loaded: only the real environment counts.
+            unit["concurrency"] = _count(own.get("MAX_THREADS")) or 5
+            workers = own.get("WEB_CONCURRENCY", "")
+            unit["workers"] = int(workers) if workers.isdigit() else 2
+        else:
+            continue
+        fallback = unit["concurrency"] if unit["role"] == "sidekiq" and rules(number).pool_follows_sidekiq else None
+        unit["db_pool"] = _count(both.get("DB_POOL")) or fallback or _count(both.get("MAX_THREADS")) or 5
+
+
+def _count(value: str | None) -> int | None:
+    return int(value) if value is not None and re.match(r"^\d{1,6}$", value) and int(value) else None
+
+
+def _option(argv: list[str], short: str, long: str) -> int | None:
+    for at, word in enumerate(argv):
+        if word in (short, long) and at + 1 < len(argv):
+            return _count(argv[at + 1])
+        if word.startswith(long + "="):
+            return _count(word[len(long) + 1:])
+        if word.startswith(short) and word[len(short):].isdigit():
+            return _count(word[len(short):])
+    return None
+
+
+def _queues(argv: list[str]) -> list[str]:
+    found = []
+    for at, word in enumerate(argv):
+        if word in ("-q", "--queue") and at + 1 < len(argv):
+            found.append(argv[at + 1].split(",")[0])
+        elif word.startswith("--queue="):
+            found.append(word[8:].split(",")[0])
+    return [name[:64] for name in found if re.match(r"^[\w.-]+$", name)]

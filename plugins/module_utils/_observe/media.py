@@ -1,0 +1,125 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subset media: the tools that make thumbnails, as the service sees them, and whether the app's user may write where uploads go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Completed, Host, HostError, Owner
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
+from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64", "/usr/lib/*-linux-gnu*",
+                       "/lib/*-linux-gnu*")
+MAX_DIRECTORIES = 400
+MAX_DEPTH = 4
+
+
+def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
+    """The subset. Directories are not looked at when media lie in object storage."""
+    owner = host.user(install["owner"]["user"]) if "owner" in install else None
+    facts: dict[str, Any] = {"storage": install["storage"]}
+    local = install["storage"] == "local"
+    if local:
+        facts["read_only"] = _read_only(host, install)
+    if owner is not None:
+        host.become(owner)
+    facts["tools"] = _tools(host, install, owner)
+    if local:
+        facts["directories"], facts["unwritable"] = _directories(host, install["media_root"])
+    return facts
+
+
+def _read_only(host: Host, install: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where a running unit cannot write although the app must: read-only in the mount namespace of its process."""
+    found = []
+    here = mount_table(host.maybe("/proc/self/mountinfo", 4 << 20) or "")
+    for unit in install["units"]:
+        if unit["role"] not in ("web", "sidekiq") or "pid" not in unit:
+            continue
+        there = mount_table(host.maybe("/proc/%d/mountinfo" % unit["pid"], 4 << 20) or "")
+        for path in (install["media_root"], install["root"] + "/tmp"):
+            real = host.real(path)
+            if there and host.is_dir(real):
+                mount, _kind, read_only = mount_of(real, there)
+                if read_only:
+                    found.append({"unit": unit["name"], "path": real, "mount": mount, "host_read_only": mount_of(real, here)[2]})
+    return found
+
+
+def _tools(host: Host, install: dict[str, Any], owner: Owner | None) -> list[dict[str, Any]]:
+    settings = install["_environment"]
+    search = settings.get("PATH") or DEFAULT_PATH
+    library = image_library(tuple(install.get("version", {}).get("number", (99,))), settings.get("MASTODON_USE_LIBVIPS", ""))
+    tools = [_program(host, "ffmpeg", settings.get("FFMPEG_BINARY", ""), search, owner),
+             _program(host, "ffprobe", settings.get("FFPROBE_BINARY", ""), search, owner)]
+    if library == "imagemagick":
+        tools += [_program(host, "convert", "", search, owner), _program(host, "identify", "", search, owner)]
+    else:
+        tools.append(_library(host, "libvips.so.42", settings.get("LD_LIBRARY_PATH", "")))
+    return tools
+
+
+def _program(host: Host, name: str, configured: str, search: str, owner: Owner | None) -> dict[str, Any]:
+    """Is it on the PATH of the service, and does it start (a missing shared library is as bad as a missing program)."""
+    places = [configured] if configured.startswith("/") else [each + "/" + (configured or name) for each in search.split(":") if each]
+    path = next((place for place in places if host.is_executable(place)), "")
+    tool: dict[str, Any] = {"name": name, "required": True, "found": bool(path), "works": False}
+    if not path:
+        return tool
+    tool["path"] = path
+    try:
+        done: Completed = host.run([path, "-version"], 3.0, 4096, owner, {"PATH": search})
+    except HostError as problem:
+        tool["error"] = str(problem)
+        return tool
+    # None: it did not end in time on a busy host, which is no proof that it is broken.
+    tool["works"] = done.rc in (0, None)
+    if not tool["works"]:
+        text = done.err.decode("utf-8", "replace")
+        tool["error"] = "".join(each if each.isprintable() else " " for each in text)[:200].strip()
+    return tool
+
+
+def _library(host: Host, name: str, search: str) -> dict[str, Any]:
+    places = [each for each in search.split(":") if each.startswith("/")]
+    for pattern in LIBRARY_DIRECTORIES:
+        places += host.glob(pattern) if "*" in pattern else [pattern]
+    path = next((place + "/" + name for place in places if host.exists(place + "/" + name)), "")
+    tool: dict[str, Any] = {"name": name, "required": True, "found": bool(path), "works": bool(path)}
+    if path:
+        tool["path"] = path
+    return tool
+
+
+def _directories(host: Host, top: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """(facts of the root and of the directories that cannot be written, their paths); a bounded walk, breadth first, following no links."""
+    real = host.real(top)
+    waiting = [(real, 0)]
+    facts: list[dict[str, Any]] = []
+    unwritable: list[str] = []
+    looked = 0
+    while waiting and looked < MAX_DIRECTORIES:
+        path, depth = waiting.pop(0)
+        status = host.stat(path, follow=False)
+        if status is None or status.st_mode & 0o170000 != 0o040000:
+            continue
+        looked += 1
+        writable = host.may_write(path)
+        if not writable or path == real:
+            owner = host.user(status.st_uid)
+            facts.append({"path": path, "writable": writable, "owner": owner.user if owner else str(status.st_uid),
+                          "mode": "%04o" % (status.st_mode & 0o7777)})
+        if not writable:
+            unwritable.append(path)
+        if depth < MAX_DEPTH:
+            waiting += [(path + "/" + name, depth + 1) for name in sorted(host.names(path, 200))]
+    if not looked:
+        # Not there yet: the app must be able to make it.
+        parent = real.rsplit("/", 1)[0] or "/"
+        if not host.may_write(parent):
+            unwritable.append(real)
+    return facts[:12], unwritable[:10]
