@@ -22,7 +22,9 @@ class Cause(t.NamedTuple):
     explains: tuple[Node, ...]  # directly or through others, nearest first
 
 
-def causes(found: t.Mapping[str, t.Iterable[str]], facts: t.Mapping[str, dict[str, t.Any]], catalogue: t.Mapping[str, KnownIssue]) -> dict[Node, Cause]:
+def causes(
+    found: t.Mapping[str, t.Iterable[str]], facts: t.Mapping[str, dict[str, t.Any]], catalogue: t.Mapping[str, KnownIssue]
+) -> dict[Node, Cause]:
     """Cause and effects of every finding; `found` holds the ids found on each host.
 
     A cause on another host counts when the known issue lists the effect, both hosts belong to one instance (same domain), and the
@@ -46,9 +48,7 @@ def causes(found: t.Mapping[str, t.Iterable[str]], facts: t.Mapping[str, dict[st
     ranks: dict[Node, int] = {}
     for node in nodes:
         _rank(node, explainers, ranks)
-    return {
-        node: Cause(ranks[node], _nearest(node, explainers[node], ranks, catalogue), _below(node, effects)) for node in nodes
-    }
+    return {node: Cause(ranks[node], _nearest(node, explainers[node], ranks, catalogue), _below(node, effects)) for node in nodes}
 
 
 def _instances(facts: t.Mapping[str, dict[str, t.Any]]) -> dict[str, str]:

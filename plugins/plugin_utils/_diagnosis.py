@@ -65,7 +65,9 @@ def diagnose(
     for host in sorted({*facts, *missing}):
         if host in facts:
             findings = [_finding((host, name), catalogue[name], facts[host], links, expired.get((host, name))) for name in found[host]]
-            hosts[host] = _host(facts[host], findings, judged[host], {name: held[(host, name)] for name in catalogue if (host, name) in held}, catalogue)
+            hosts[host] = _host(
+                facts[host], findings, judged[host], {name: held[(host, name)] for name in catalogue if (host, name) in held}, catalogue
+            )
         else:
             hosts[host] = _unseen(missing[host])
     return {
@@ -95,7 +97,9 @@ def _unusable(raw: t.Any) -> str | None:
         return clean_line("no Mastodon found on this host" + (f": {searched}" if searched else ""), 1000)
     if "found" not in install and not _disk_only(raw):
         probe = (raw.get("probes") or {}).get("install") or {}
-        return clean_line(f"could not look for Mastodon: {probe.get('reason') or 'the subset install is ' + str(probe.get('state', 'missing'))}")
+        return clean_line(
+            f"could not look for Mastodon: {probe.get('reason') or 'the subset install is ' + str(probe.get('state', 'missing'))}"
+        )
     return None
 
 

@@ -56,7 +56,9 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
         return Judgement("unknown", _why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))
     if undecided:
         expression, error = undecided
-        return Judgement("unknown", _why_missing(facts, subsets_of(expression), f"a fact is missing: {error}" if error else "a fact is missing"))
+        return Judgement(
+            "unknown", _why_missing(facts, subsets_of(expression), f"a fact is missing: {error}" if error else "a fact is missing")
+        )
     return Judgement("clear")
 
 
@@ -117,7 +119,9 @@ def evidence(issue: KnownIssue, facts: Facts) -> list[Entry]:
         if len(values) > _MOST_OF_EACH:
             entries.append({"fact": item.fact, "value": f"+ {len(values) - _MOST_OF_EACH}"})
     for name in issue.signatures:
-        entries += _of_signature(f"{issue.id}.{name}", name, (((facts.get("logs") or {}).get("signatures")) or {}).get(f"{issue.id}.{name}"))
+        entries += _of_signature(
+            f"{issue.id}.{name}", name, (((facts.get("logs") or {}).get("signatures")) or {}).get(f"{issue.id}.{name}")
+        )
     return entries
 
 
@@ -143,7 +147,7 @@ def _number(value: t.Any) -> float | None:
 
 
 def _span(first: float | None, last: float | None) -> str:
-    """"12:03" or "12:03-12:40 UTC": the zone is named since the hosts of a fleet need not share one."""
+    """ "12:03" or "12:03-12:40 UTC": the zone is named since the hosts of a fleet need not share one."""
     if first is None:
         return ""
     moments = [datetime.datetime.fromtimestamp(moment, datetime.timezone.utc) for moment in (first, last or first)]

@@ -107,8 +107,11 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
 
 def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
     """Second pass, when the signatures of the whole catalogue are known."""
-    sources: list[tuple[str, str, bool, bool]] = [(f"{key}.{language}", text, True, False) for key, texts in (("title", issue.title),
-        ("advice", issue.advice), ("no_fix", issue.no_fix or {})) for language, text in texts.items()]
+    sources: list[tuple[str, str, bool, bool]] = [
+        (f"{key}.{language}", text, True, False)
+        for key, texts in (("title", issue.title), ("advice", issue.advice), ("no_fix", issue.no_fix or {}))
+        for language, text in texts.items()
+    ]
     sources += [(f"when[{number}]", text, False, False) for number, text in enumerate(issue.when)]
     sources += [(f"unless[{number}]", text, False, False) for number, text in enumerate(issue.unless)]
     for number, evidence in enumerate(issue.evidence):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+
 # The parser of re itself: nothing else knows exactly what re will do. Its name is the same in Python 3.11 to 3.14.
 from re import _parser  # type: ignore[attr-defined]
 

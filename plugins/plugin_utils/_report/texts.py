@@ -1,0 +1,115 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every word of the report's own, in English and French. Private to this collection."""
+
+from __future__ import annotations
+
+LANGUAGES = ("en", "fr")
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # verdicts and severities
+    "faults": ("faults", "pannes"),
+    "incomplete": ("incomplete", "incomplet"),
+    "advice": ("advice", "conseil"),
+    "clear": ("clear", "rien à signaler"),
+    "critical": ("critical", "critique"),
+    "error": ("error", "erreur"),
+    "warning": ("warning", "alerte"),
+    "unknown": ("unknown", "inconnu"),
+    "waived": ("waived", "dérogation"),
+    "recorded": ("recorded facts, host not asked", "faits enregistrés, hôte non interrogé"),
+    # components
+    "web": ("Web", "Web"),
+    "sidekiq": ("Sidekiq", "Sidekiq"),
+    "streaming": ("Streaming", "Streaming"),
+    "database": ("Database", "Base de données"),
+    "redis": ("Redis", "Redis"),
+    "proxy": ("Proxy", "Proxy"),
+    "disk": ("Disk", "Disque"),
+    "memory": ("Memory", "Mémoire"),
+    "assets": ("Assets", "Assets"),
+    "media": ("Media", "Médias"),
+    "environment": ("Environment", "Environnement"),
+    "services": ("Services", "Services"),
+    # counted
+    "root_cause": ("{n} root cause", "{n} cause racine"),
+    "root_causes": ("{n} root causes", "{n} causes racines"),
+    "symptom": ("{n} symptom explained", "{n} symptôme expliqué"),
+    "symptoms": ("{n} symptoms explained", "{n} symptômes expliqués"),
+    "checked_one": ("{n} known issue checked", "{n} problème connu vérifié"),
+    "checked_many": ("{n} known issues checked", "{n} problèmes connus vérifiés"),
+    "advice_one": ("{n} advice", "{n} conseil"),
+    "advice_many": ("{n} advice", "{n} conseils"),
+    "unknown_one": ("{n} not checkable", "{n} non vérifiable"),
+    "unknown_many": ("{n} not checkable", "{n} non vérifiables"),
+    "waived_one": ("{n} waived", "{n} dérogation"),
+    "waived_many": ("{n} waived", "{n} dérogations"),
+    "clear_hosts_one": ("{n} more host: nothing found", "{n} autre hôte : rien à signaler"),
+    "clear_hosts_many": ("{n} more hosts: nothing found", "{n} autres hôtes : rien à signaler"),
+    "host_one": ("{n} server", "{n} serveur"),
+    "host_many": ("{n} servers", "{n} serveurs"),
+    # labels
+    "because": ("because", "preuve"),
+    "explains": ("explains", "explique"),
+    "caused_by": ("caused by", "causé par"),
+    "fix": ("fix", "remède"),
+    "no_fix": ("no automatic fix", "pas de remède automatique"),
+    "until": ("until", "jusqu'au"),
+    "sources": ("Sources", "Sources"),
+    "report_in": ("Report: {where}", "Rapport : {where}"),
+    "could_not_look": ("could not be looked at", "n'a pas pu être examiné"),
+    # page
+    "page_title": ("Mastodon diagnosis", "Diagnostic Mastodon"),
+    "skip": ("Skip to the findings", "Aller aux constats"),
+    "switch_language": ("Language", "Langue"),
+    "switch_theme": ("Light or dark", "Clair ou sombre"),
+    "causes_heading": ("What is wrong", "Ce qui ne va pas"),
+    "causes_none": ("No known issue was found.", "Aucun problème connu n'a été trouvé."),
+    "overview_heading": ("Overview", "Vue d'ensemble"),
+    "overview_caption": (
+        "Every server and every part of Mastodon: the worst finding of each, in words",
+        "Chaque serveur et chaque partie de Mastodon : le constat le plus grave, en toutes lettres",
+    ),
+    "hosts_heading": ("Servers", "Serveurs"),
+    "server": ("Server", "Serveur"),
+    "verdict": ("Verdict", "Verdict"),
+    "filter_name": ("Find a server", "Chercher un serveur"),
+    "filter_verdict": ("Show", "Afficher"),
+    "filter_all": ("all", "tous"),
+    "shown": ("{n} of {of} servers shown", "{n} serveurs affichés sur {of}"),
+    "cell_ok": ("ok", "ok"),
+    "cell_none": ("not checked here", "non vérifié ici"),
+    "evidence": ("Evidence", "Preuves"),
+    "what_to_do": ("What to do", "Que faire"),
+    "symptoms_heading": ("Symptoms of this cause", "Symptômes de cette cause"),
+    "unknown_heading": ("Could not be checked", "N'a pas pu être vérifié"),
+    "waived_heading": ("Waived", "Dérogations"),
+    "probes_heading": ("What was read", "Ce qui a été lu"),
+    "affects": ("Affects", "Concerne"),
+    "and_more": ("and {n} more", "et {n} autres"),
+    "open_all": ("Open all", "Tout ouvrir"),
+    "close_all": ("Close all", "Tout fermer"),
+    "impact": ("impact", "impact"),
+    "rank_root": ("root cause", "cause racine"),
+    "made": ("Made {when} by {what}", "Établi le {when} par {what}"),
+    "nothing_found": ("Nothing found.", "Rien à signaler."),
+    "probe_ok": ("read", "lu"),
+    "probe_failed": ("failed", "échec"),
+    "probe_timeout": ("no answer in time", "pas de réponse à temps"),
+    "probe_skipped": ("not asked for", "non demandé"),
+    "probe_denied": ("no permission", "pas de permission"),
+    "took": ("in {seconds} s", "en {seconds} s"),
+    "whole_run": ("whole run {seconds} s", "durée totale {seconds} s"),
+}
+
+
+def text(key: str, language: str, **values: object) -> str:
+    """A word of the report in one language."""
+    return TEXTS[key][LANGUAGES.index(language)].format(**values)
+
+
+def count(key_one: str, key_many: str, number: int, language: str) -> str:
+    """A counted word. French counts 0 as one, English as many."""
+    return text(key_one if number == 1 or (number == 0 and language == "fr") else key_many, language, n=number)

@@ -1,0 +1,103 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every form of the report wants to know of a diagnosis. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import count
+
+Diagnosis = dict[str, t.Any]
+Host = dict[str, t.Any]
+Finding = dict[str, t.Any]
+
+VERDICTS = ("faults", "incomplete", "advice", "clear")  # worst first
+SEVERITIES = ("critical", "error", "warning", "advice")
+FAULTS = SEVERITIES[:3]
+
+
+def hosts_worst_first(diagnosis: Diagnosis) -> list[tuple[str, Host]]:
+    return sorted(diagnosis["hosts"].items(), key=lambda item: (VERDICTS.index(item[1]["verdict"]), item[0]))
+
+
+def roots(host: Host) -> list[Finding]:
+    """Root causes that are faults, then advice: what a reader has to act upon."""
+    return sorted(
+        (finding for finding in host["findings"] if finding["rank"] == 1), key=lambda finding: SEVERITIES.index(finding["severity"])
+    )
+
+
+def symptoms(host: Host) -> list[Finding]:
+    return [finding for finding in host["findings"] if finding["rank"] > 1]
+
+
+def elsewhere(host: Host) -> list[Finding]:
+    """Findings whose cause is on another host; they hang under no finding of this one."""
+    return [finding for finding in host["findings"] if finding["explained_by"] and "/" in finding["explained_by"]]
+
+
+def not_seen(host: Host) -> str | None:
+    """Why the host as a whole could not be looked at, or None."""
+    return next((entry["reason"] for entry in host["unknown"] if entry["id"] == "host"), None)
+
+
+def gaps(diagnosis: Diagnosis) -> dict[str, str]:
+    """Hosts that could not be fully checked: not seen at all, or with a subset that was refused or failed."""
+    result = {}
+    for name, host in diagnosis["hosts"].items():
+        reason = not_seen(host)
+        if reason is None:
+            bad = [(subset, probe) for subset, probe in host["probes"].items() if probe["state"] in ("denied", "failed", "timeout")]
+            if not bad:
+                continue
+            subset, probe = bad[0]
+            more = f" and {len(bad) - 1} more subsets" if len(bad) > 1 else ""
+            reason = f"{subset}{more} {probe['state']}" + (f": {probe['reason']}" if probe.get("reason") else "")
+        result[name] = reason
+    return result
+
+
+def worst_severity(diagnosis: Diagnosis) -> str | None:
+    severities = {finding["severity"] for host in diagnosis["hosts"].values() for finding in host["findings"]}
+    severities |= {finding["severity"] for finding in diagnosis["fleet"]["findings"]}
+    return next((severity for severity in SEVERITIES if severity in severities), None)
+
+
+def summary_of(host: Host, language: str) -> str:
+    """ "1 root cause, 4 symptoms explained", or what was checked when nothing is wrong."""
+    parts = []
+    faults = sum(1 for finding in roots(host) if finding["severity"] in FAULTS)
+    below = len(symptoms(host))
+    advice = sum(1 for finding in roots(host) if finding["severity"] == "advice")
+    if faults or below:
+        parts.append(count("root_cause", "root_causes", faults, language))
+        if below:
+            parts.append(count("symptom", "symptoms", below, language))
+    elif host["checked"]:
+        parts.append(count("checked_one", "checked_many", host["checked"], language))
+    if advice:
+        parts.append(count("advice_one", "advice_many", advice, language))
+    missing = sum(1 for entry in host["unknown"] if entry["id"] != "host")
+    if missing:
+        parts.append(count("unknown_one", "unknown_many", missing, language))
+    if host["waived"]:
+        parts.append(count("waived_one", "waived_many", len(host["waived"]), language))
+    return ", ".join(parts)
+
+
+def cell(host: Host, component: str, known_issues: dict[str, dict[str, str]]) -> tuple[str, int]:
+    """State of a component on a host for the overview: (severity | unknown | ok | none, number of findings or unknowns)."""
+    found = [finding["severity"] for finding in host["findings"] if finding["component"] == component]
+    if found:
+        return min(found, key=SEVERITIES.index), len(found)
+    missing = [
+        entry for entry in host["unknown"] if entry["id"] == "host" or known_issues.get(entry["id"], {}).get("component") == component
+    ]
+    if missing:
+        return "unknown", len(missing)
+    if any(known_issues.get(name, {}).get("component") == component for name in host["passed"]):
+        return "ok", 0
+    return "none", 0
