@@ -67,7 +67,7 @@ module Paperclip
     def self.of(path)
       json = Paperclip.run('ffprobe', '-v', 'quiet', '-print_format', 'json', '-show_streams', path)
       stream = JSON.parse(json || '{}').fetch('streams', []).find { |found| found['codec_type'] == 'video' }
-      raise Error, 'Video has no video stream' unless stream
+      return {} unless stream # Then ffmpeg will say what is wrong.
 
       { original: { width: stream['width'], height: stream['height'], duration: stream['duration'].to_f } }
     end

@@ -139,8 +139,9 @@ server.on('error', (err) => {
   log.error(err, 'Streaming server error');
   process.exit(1);
 });
-if (env.SOCKET) server.listen(bind, started);
-else server.listen(bind, env.BIND || '127.0.0.1', started);
+const listen = () => (env.SOCKET ? server.listen(bind, started) : server.listen(bind, env.BIND || '127.0.0.1', started));
+if (log.waitsForRedis) subscriber.once('ready', listen);
+else listen();
 
 // Both endings look like success to systemd; only Restart=always helps.
 function leave() {

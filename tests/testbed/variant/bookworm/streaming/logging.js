@@ -9,6 +9,8 @@ const log = require('npmlog');
 log.level = process.env.LOG_LEVEL || 'verbose';
 
 module.exports = {
+  // This generation answered nobody before Redis did.
+  waitsForRedis: true,
   error: (err, message) => log.error(message, String(err)),
   failed: (req, err) => log.error(req.id, err.toString()),
   request: () => {},

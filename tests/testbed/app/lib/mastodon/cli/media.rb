@@ -20,8 +20,8 @@ module Mastodon
         return say("Visited 0 accounts and removed profile media totaling 0 Bytes#{dry_run_note}", :green) if profiles
 
         files = old_remote_files
-        files.each { |attachment| forget(attachment) } unless options[:dry_run]
         total = files.sum { |attachment| attachment.file_file_size.to_i }
+        files.each { |attachment| forget(attachment) } unless options[:dry_run]
         say("Removed #{files.size} media attachments (approx. #{human(total)})#{dry_run_note}", :green)
       end
 
