@@ -1,0 +1,85 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape every log line is brought into, and dates as logs write them."""
+
+from __future__ import annotations
+
+import calendar
+import time as clock
+
+from typing import Any, Dict, NamedTuple, Optional
+
+LIMIT = 8192  # characters of a line that are looked at
+
+
+class Line(NamedTuple):
+    """kind: request | access | job | exception | cause | frame | more (continuation) | statement (strangers' text) | text.
+
+    id: request id or job id, "" when the line carries none; thread: Sidekiq's thread or ""; time: epoch written in the line or None.
+    fields: request {method path status:int controller action duration}; job {class word}; exception and cause {class message};
+    frame {frame: "app/models/status.rb:12"}; OOM kill {process pid scope cgroup}; systemd {unit event}.
+    """
+
+    kind: str
+    text: str
+    severity: str = ""
+    id: str = ""
+    thread: str = ""
+    time: Optional[float] = None
+    fields: Dict[str, Any] = {}
+
+
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        "jan janv,feb fév févr,mar mär mars mrz,apr avr,may mai,jun juin,jul juil,aug aoû août,sep sept,oct okt,nov,dec dez déc".split(","),
+        1,
+    )
+    for name in names.split()
+}
+
+_seconds: Dict[str, float] = {}
+
+
+def epoch(date: str, zone: str = "") -> Optional[float]:
+    """Epoch of ``YYYY-mm-dd HH:MM:SS`` (or / and T). zone: Z, UTC, GMT, +hh[:]mm; anything else is this host's local time."""
+    key = date[:19] + zone
+    known = _seconds.get(key)
+    if known is None:
+        try:
+            parts = (int(date[0:4]), int(date[5:7]), int(date[8:10]), int(date[11:13]), int(date[14:16]), int(date[17:19]))
+            if zone in ("Z", "UTC", "GMT"):
+                known = float(calendar.timegm((*parts, 0, 0, 0)))
+            elif zone[:1] in ("+", "-"):
+                digits = zone[1:].replace(":", "").ljust(4, "0")
+                ahead = int(digits[:2]) * 3600 + int(digits[2:4]) * 60
+                known = float(calendar.timegm((*parts, 0, 0, 0)) - (ahead if zone[0] == "+" else -ahead))
+            else:
+                known = clock.mktime((*parts, 0, 0, -1))
+        except (ValueError, OverflowError):
+            return None
+        if len(_seconds) > 4096:
+            _seconds.clear()
+        _seconds[key] = known
+    return known
+
+
+def fraction(digits: Optional[str]) -> float:
+    """``.678`` or ``,678`` as 0.678; None as 0."""
+    try:
+        return float("0." + digits[1:]) if digits else 0.0
+    except ValueError:
+        return 0.0
+
+
+def month_epoch(month: str, day: int, hms: str, year: int = 0, zone: str = "") -> Optional[float]:
+    """Epoch of a date with a month name; without a year the latest such date that is not in the future."""
+    number = _MONTHS.get(month.lower())
+    if number is None or not 1 <= day <= 31:
+        return None
+    now = clock.time()
+    found = epoch(f"{year or clock.localtime(now).tm_year:04d}-{number:02d}-{day:02d} {hms}", zone)
+    if not year and found is not None and found > now + 86400:
+        found = epoch(f"{clock.localtime(now).tm_year - 1:04d}-{number:02d}-{day:02d} {hms}", zone)
+    return found

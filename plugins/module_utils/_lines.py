@@ -1,0 +1,104 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a raw log line to a ``Line``: what was said, how bad, by which request or job. Policy-free; raises nothing.
+
+``parse(origin, text)`` reads a message whose outer prefix (journald, syslog, docker, compose) is already gone; ``strip_prefix`` removes it
+from pasted or stored text. ``Line.text`` is what signatures are matched on: values that strangers choose (paths, job arguments, SQL
+statements) are left out of it, so nobody can write a fault into a log. An exception reads ``Class: message`` or ``Class (message``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from typing import Callable, Dict, NamedTuple, Optional
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import _lines_app, _lines_services
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
+
+ORIGINS = ("web", "sidekiq", "streaming", "proxy", "database", "redis", "pooler", "kernel", "system", "command")
+
+PARSERS: Dict[str, Callable[[str], Line]] = {
+    "web": _lines_app.rails,
+    "sidekiq": _lines_app.sidekiq,
+    "streaming": _lines_app.streaming,
+    "command": _lines_app.rails,
+    "proxy": _lines_services.proxy,
+    "database": _lines_services.postgres,
+    "redis": _lines_services.redis,
+    "pooler": _lines_services.pooler,
+    "kernel": _lines_services.kernel,
+    "system": _lines_services.system,
+}
+
+
+def parse(origin: str, text: str) -> Line:
+    """One message of a source of this origin (a word of ORIGINS), any characters in it."""
+    if not (text.isascii() and text.isprintable()):
+        text = strip_controls(text)
+    return PARSERS[origin](text[:LIMIT])
+
+
+class Stripped(NamedTuple):
+    """A line without its outer prefix; what the prefix said, as far as it did."""
+
+    text: str
+    time: Optional[float] = None
+    identifier: str = ""
+    pid: int = 0
+
+
+_COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?[A-Za-z0-9][\w.@-]{0,120}[ \t]*\| ?(?=\S|$)")
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
+_SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? ")
+_SENDER = re.compile(r"(?:[\w.-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\d{1,8})\])?: ?")
+_KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
+_WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
+
+
+def strip_prefix(line: str) -> Stripped:
+    """Remove what docker (json, ``-t``), compose, syslog, journalctl (short, short-iso, short-full) or dmesg put before a message."""
+    text = line[: 4 * LIMIT].rstrip("\r\n")
+    when: Optional[float] = None
+    if text.startswith('{"log":'):
+        try:
+            record = json.loads(text)
+            text = str(record["log"]).rstrip("\r\n")
+            stamp = _ISO.match(str(record.get("time", "")))
+            if stamp:
+                when = _stamp(stamp)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+    else:
+        compose = _COMPOSE.match(text)
+        if compose:
+            text = text[compose.end() :]
+    weekday = _WEEKDAY.match(text)
+    rest = text[weekday.end() :] if weekday else text
+    stamp = _ISO.match(rest)
+    if stamp:
+        after = rest[stamp.end() :]
+        sender = _SENDER.match(after)
+        if sender and (sender.group(2) or sender.group(1) == "kernel") and not after.startswith(("pid=", "[")):
+            return Stripped(after[sender.end() :], _stamp(stamp), sender.group(1), int(sender.group(2) or 0))
+        if stamp.group(3) and len(stamp.group(3)) == 10 and not after.startswith("pid="):  # docker logs -t: nanoseconds
+            return Stripped(after, _stamp(stamp))
+        return Stripped(text, when)
+    syslog = _SYSLOG.match(text)
+    if syslog:
+        after = text[syslog.end() :]
+        sender = _SENDER.match(after)
+        if sender:
+            hms = ":".join(syslog.group(3, 4, 5))
+            at = month_epoch(syslog.group(1), int(syslog.group(2)), hms)
+            return Stripped(after[sender.end() :], at, sender.group(1), int(sender.group(2) or 0))
+    kernel = _KERNEL_TIME.match(text)
+    return Stripped(text[kernel.end() :], when, "kernel") if kernel else Stripped(text, when)
+
+
+def _stamp(match: re.Match[str]) -> Optional[float]:
+    base = epoch(match.group(1) + " " + match.group(2), (match.group(4) or "").replace(":", ""))
+    return None if base is None else base + fraction(match.group(3))

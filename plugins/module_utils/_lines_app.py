@@ -1,0 +1,246 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of Mastodon's own processes: Rails (4.1 and older: no prefix; 4.2+: ``I, [...]``), Puma, Sidekiq 5 to 8, streaming (npmlog, pino).
+
+Each function takes text without outer prefix and terminal sequences and returns a ``Line``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from typing import Any, Dict, Optional
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction
+
+_RAILS = re.compile(r"(?:([DIWEFA]), \[([^ \]]{1,40}) #\d+\]\s+([A-Z]+) -- [^:]{0,60}: ?)?(?:\[([\w@-]{1,255})\](?: |$))?")
+_PUMA = re.compile(r"(?:\* |! |- |\+ |=|Puma |\s*$|\*  |Early )")
+_REQUEST = re.compile(r"method=(\S+) path=(\S*) .*?\bstatus=(\d{3})\b")
+_ERROR = re.compile(
+    r" error='((?:[A-Z]\w*(?:::\w+)*))(?:: (.*?))?'(?= (?:allocations|duration|view|db|location|key|unpermitted_params)=|$)"
+)
+_STRANGE = re.compile(r" (?:path|key|location|params|host|remote_ip|format|unpermitted_params)=\S*")
+_CLASS = r"[A-Z]\w*(?:::[A-Z]\w*)*"
+_HEAD = re.compile(r"(" + _CLASS + r") \((.*?)(\):?)?\s*$", re.S)
+_CAUSE = re.compile(r"Caused by: (" + _CLASS + r") \((.*?)(\))?\s*$", re.S)
+_NAMED = re.compile(r"\w+(?:::\w+)+$|\w*(?:Error|Exception|Invalid|NotFound|NotUnique|Timeout|Failed|Failure|Refused|Killed|Interrupt)$")
+_INNER = re.compile(r"(" + _CLASS + r"): +(.*)", re.S)
+_RUBY_DEATH = re.compile(r"(\S+\.rb:\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
+_UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)", re.S)
+_FRAME = re.compile(
+    r"\s*(?:from )?(/?[\w./@+-]*?)\b((?:app|lib|config)/[\w./-]+\.(?:rb|haml|erb|rake|ruby|slim)):(\d+)(?::in [`'].*'\s*$|\s*$)"
+)
+_ANY_FRAME = re.compile(r"\s*(?:from )?(?:/|[\w./-]+ \([\d.\w-]+\) |<internal:)?[\w./@+-]*[\w>]:\d+(?::in [`'].*'\s*$|:\d+\)?$|\s*$)")
+_FOREIGN = re.compile(r"/(?:gems|ruby|rubygems|rubygems-integration|node_modules|vendor_ruby)/")
+_KIQ = re.compile(
+    r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)([^\s:]{1,40})[ ]?"
+)
+_KIQ_AFTER = re.compile(r"(?:(.*?) )?(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
+_KIQ_BEFORE = re.compile(r"((?:[a-z]+=\S+ ?)*): (.*)", re.S)
+_JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
+_JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
+_TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
+_NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
+_UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
+_NODE_ERROR = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)\w*)(?: \[\w+\])?: (.*)", re.S)
+_SEVERITIES = {"D": "debug", "I": "info", "W": "warn", "E": "error", "F": "fatal", "A": "unknown", "ERR!": "error", "verb": "debug"}
+_PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
+
+
+def rails(text: str) -> Line:
+    """Rails and Puma. The tag ``[…]`` of digits only, before one of Puma's marks, is Puma's process id."""
+    match = _RAILS.match(text)
+    if match is None:  # cannot be: every part is optional
+        return Line("text", text)
+    letter, stamp, _word, rid = match.groups()
+    when: Optional[float] = None
+    if stamp:  # the application's clock: UTC on servers as shipped, else local; only used where the source has no time
+        base = epoch(stamp, "")
+        when = None if base is None else base + fraction(stamp[19:])
+    severity = _SEVERITIES.get(letter or "", "")
+    message = text[match.end() :]
+    rid = rid or ""
+    if rid.isdigit() and not letter and _PUMA.match(message):
+        rid = ""
+    if message.startswith("method="):
+        return _request(message, severity, rid, when)
+    if not message.strip():
+        return Line("more", "", severity, rid, "", when)
+    return _report(message, severity, rid, when)
+
+
+def _request(message: str, severity: str, rid: str, when: Optional[float]) -> Line:
+    match = _REQUEST.match(message)
+    if match is None:
+        return Line("text", _STRANGE.sub("", message), severity, rid, "", when)
+    fields: Dict[str, Any] = {"method": match.group(1), "path": match.group(2), "status": int(match.group(3))}
+    error = _ERROR.search(message, match.end())
+    head = message[: error.start()] if error else message
+    for key in ("controller", "action", "duration"):
+        found = re.search(r" " + key + r"=(\S+)", head if key != "duration" else message)
+        if found:
+            fields[key] = found.group(1)
+    if error:
+        fields["class"], fields["message"] = innermost(error.group(1), error.group(2) or "")
+    elif " error='" in message:  # broken by a newline in the message
+        found = re.search(r" error='(" + _CLASS + r"): (.*)", message, re.S)
+        if found:
+            fields["class"], fields["message"] = innermost(found.group(1), found.group(2))
+    return Line("request", _STRANGE.sub("", head) + (message[error.start() :] if error else ""), severity, rid, "", when, fields)
+
+
+def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Line:
+    """A line of an exception block, or any other message."""
+    cause = _CAUSE.match(message)
+    if cause:
+        return Line("cause", message, severity, rid, "", when, _named(cause.group(1), cause.group(2)))
+    head = _HEAD.match(message)
+    if head and _NAMED.match(head.group(1)) and (rid or head.group(3) or "::" in head.group(1)):
+        return Line("exception", message, severity, rid, "", when, _named(head.group(1), head.group(2)))
+    located = frame(message)
+    if located is not None:
+        return Line("frame", message, severity, rid, "", when, {"frame": located})
+    death = _RUBY_DEATH.match(message) or _UNLOADABLE.match(message.partition("] ")[2] if message[:1] == "[" else message)
+    if death:
+        if death.re is _RUBY_DEATH:
+            fields = _named(death.group(3), death.group(2))
+            where = frame(death.group(1))
+            return Line("exception", message, "fatal", rid, "", when, dict(fields, **({"frame": where} if where else {}), single=True))
+        return Line("exception", message, "fatal", rid, "", when, dict(_named(death.group(1), death.group(2)), single=True))
+    if message.startswith(("LINE ", "DETAIL:", "LIGNE ", "ZEILE ", "DÉTAIL", "Information for", "Command :: ")):
+        return Line("statement", "", severity, rid, "", when)
+    return Line("text", message, severity, rid, "", when)
+
+
+def frame(text: str) -> Optional[str]:
+    """``app/models/status.rb:12`` of a backtrace line of the application; "" for a line of a gem, None when it is no backtrace line."""
+    match = _FRAME.match(text)
+    if match and not _FOREIGN.search(match.group(1) + "/"):
+        return f"{match.group(2)}:{match.group(3)}"
+    return "" if match or _ANY_FRAME.match(text) else None
+
+
+def innermost(name: str, message: str) -> tuple[str, str]:
+    """A wrapper quotes its cause as ``PG::UndefinedColumn: ERROR: …``: then that is the class and message."""
+    inner = _INNER.match(message) if message else None
+    if inner and (("::" in inner.group(1) and name != inner.group(1)) or inner.group(1) == name):
+        return inner.group(1), inner.group(2)
+    return name, message
+
+
+def _named(name: str, message: str) -> Dict[str, Any]:
+    found, inner = innermost(name, message)
+    return {"class": found, "message": inner}
+
+
+def sidekiq(text: str) -> Line:
+    """Sidekiq's formatters; a line without its prefix is a backtrace line or one of Rails."""
+    match = _KIQ.match(text)
+    if match is None:
+        line = rails(text)
+        return line if line.kind != "exception" or line.fields.get("single") else line._replace(kind="more")
+    word, stamp, digits, tid = match.groups()
+    base = epoch(stamp, "Z")
+    when = None if base is None else base + fraction(digits)
+    rest = text[match.end() :]
+    if word:
+        before = _KIQ_BEFORE.match(rest)
+        context, message = before.groups() if before else ("", rest)
+    else:
+        after = _KIQ_AFTER.match(rest)
+        if after is None:
+            return Line("text", rest, "", "", tid, when)
+        context, word, message = after.groups()
+    context = context or ""
+    severity = word.lower()
+    found = _JID.search(context)
+    jid = found.group(1) if found else ""
+    start = message.partition(":")[0].strip()
+    if start in ("start", "done", "fail") and (jid or "class=" in context):
+        named = _JOB_CLASS.search(context)
+        name = named.group(1) if named else context.partition(" ")[0]
+        return Line("job", "", severity, jid, tid, when, {"class": name, "word": start})
+    if message.startswith('{"context"') or "context=" in rest[:400]:
+        return _raised(rest if "context=" in rest[:400] and not message.startswith("{") else message, severity, tid, when)
+    located = frame(message)
+    if located is not None:
+        return Line("frame", message, severity, jid, tid, when, {"frame": located})
+    inner = re.match("(" + _CLASS + r"): (.*)", message, re.S)
+    if inner and severity in ("warn", "error", "fatal") and _NAMED.match(inner.group(1)):
+        return Line("exception", message, severity, jid, tid, when, _named(inner.group(1), inner.group(2)))
+    return Line("text", message, severity, jid, tid, when)
+
+
+def _raised(message: str, severity: str, tid: str, when: Optional[float]) -> Line:
+    """``Job raised exception``: JSON (Sidekiq 5 to 7; the error follows in lines of its own) or a Ruby hash with the error after it (8)."""
+    found = _JID.search(message)
+    jid = found.group(1) if found else ""
+    named = _JOB_CLASS.search(message)
+    fields: Dict[str, Any] = {"class": named.group(1) if named else "", "word": "raised"}
+    if message.startswith("{"):
+        try:
+            job = json.loads(message).get("job", {})
+            fields["class"] = str(job.get("wrapped") or job.get("class") or fields["class"])
+            jid = str(job.get("jid") or jid)[:40]
+            error = f"{job.get('error_class')}: {job.get('error_message') or ''}"[:LIMIT] if job.get("error_class") else ""
+        except (ValueError, AttributeError, RecursionError):
+            error = ""
+        return Line("job", error, severity, jid, tid, when, fields)
+    tail = _TAIL.match(message[message.rfind("}: ") + 3 :]) if "}: " in message else None
+    if tail:
+        text = f"{tail.group(2)}: {tail.group(1)}"
+        fields = dict(_named(tail.group(2), tail.group(1)), job=fields["class"], single=True)
+        return Line("exception", text, severity, jid, tid, when, fields)
+    return Line("job", "", severity, jid, tid, when, fields)
+
+
+def streaming(text: str) -> Line:
+    """Node: pino JSON (4.3+), npmlog (4.2 and older), or what Node prints when it dies."""
+    if text.startswith("{"):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict):
+            return _pino(record)
+    match = _NPM.match(text)
+    if match:
+        severity = _SEVERITIES.get(match.group(1), match.group(1).lower())
+        message, rid = match.group(2).strip(), ""
+        tagged = _UUID.match(message)
+        if tagged:
+            rid, message = tagged.groups()
+        error = _NODE_ERROR.match(message)
+        if error and severity == "error":
+            return Line("exception", message, severity, rid, "", None, {"class": error.group(1), "message": error.group(2), "single": True})
+        return Line("text", message, severity, rid)
+    error = _NODE_ERROR.match(text)
+    if error:
+        return Line("exception", text, "fatal", "", "", None, {"class": error.group(1), "message": error.group(2), "single": True})
+    return Line("frame" if text.startswith("    at ") else "text", text, fields={"frame": ""} if text.startswith("    at ") else {})
+
+
+def _pino(record: Dict[str, Any]) -> Line:
+    level = record.get("level")
+    severity = _PINO.get(level, "") if isinstance(level, int) else str(level)[:10]
+    stamp = record.get("time")
+    when = stamp / 1000.0 if isinstance(stamp, (int, float)) and 0 < stamp < 1e14 else None
+    message = str(record.get("msg") or "")[:LIMIT]
+    request = record.get("req")
+    rid = str(request.get("id") or "")[:255] if isinstance(request, dict) else ""
+    error = record.get("err") or record.get("error")
+    if not isinstance(error, dict):
+        if isinstance(request, dict) and severity in ("info", "debug"):
+            return Line("access", "", severity, rid, "", when)
+        return Line("text", message, severity, rid, "", when)
+    name = str(error.get("type") or error.get("name") or "Error")[:100]
+    inner = str(error.get("message") or "")
+    nested = error.get("aggregateErrors") or error.get("errors")
+    if not inner and isinstance(nested, list):  # AggregateError says nothing by itself
+        inner = "; ".join(str(one.get("message", "")) for one in nested[:4] if isinstance(one, dict))
+    code = str(error.get("code") or "")[:60]
+    inner = inner[:LIMIT]
+    text = f"{message} {name}: {inner}" + (f" [{code}]" if code and code not in inner else "")
+    return Line("exception", text, severity, rid, "", when, {"class": name, "message": inner or code or message, "single": True})

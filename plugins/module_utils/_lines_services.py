@@ -1,0 +1,136 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of the services around Mastodon (nginx, PostgreSQL, PgBouncer, Redis, systemd, kernel): text without outer prefix to ``Line``."""
+
+from __future__ import annotations
+
+import re
+
+from typing import Any, Dict, Optional
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line, epoch, fraction, month_epoch
+
+_NGINX = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
+_NGINX_STRANGE = re.compile(r', (?:request|host|referrer): ".*?"(?=, \w+: |$)')
+_APACHE = re.compile(
+    r"\[\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] \[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?(?:\[client [^\]]*\] )?(.*)", re.S
+)
+_ACCESS = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "([A-Z]{1,20}) ?([^"]*)" (\d{3})\b')
+_ACCESS_ODD = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "()([^"]*)" (\d{3})\b')
+_POSTGRES = re.compile(
+    r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{1,6})? ([A-Z]{1,5}|[+-]\d\d(?::?\d\d)?) (?:\[(\d+)(?:-\d+)?\]:? ?)?(?:[^:]{0,200}? ?))?"
+    r"\b(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION"
+    r"|FEHLER|WARNUNG|HINWEIS|PANIK|ANWEISUNG|TIPP|ZUSAMMENHANG"
+    r"|ERREUR|ATTENTION|PANIQUE|JOURNAL|INSTRUCTION|DÉTAIL|ASTUCE|CONTEXTE|REQUÊTE|DEBUG) ?: +(.*)",
+    re.S,
+)
+_PG_SEVERITY = {
+    **dict.fromkeys(("ERROR", "FEHLER", "ERREUR"), "error"),
+    **dict.fromkeys(("FATAL", "PANIC", "PANIK", "PANIQUE"), "fatal"),
+    **dict.fromkeys(("WARNING", "WARNUNG", "ATTENTION"), "warn"),
+}
+_PG_STRANGE = {"STATEMENT", "ANWEISUNG", "INSTRUCTION", "DETAIL", "DÉTAIL", "CONTEXT", "CONTEXTE", "ZUSAMMENHANG", "QUERY", "REQUÊTE"}
+_PGBOUNCER = re.compile(
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)? ([A-Z]{1,5}|[+-]\d\d) \[\d+\] (?:process \d+ )?"
+    r"(LOG|NOISE|DEBUG|WARNING|ERROR|FATAL) (.*)",
+    re.S,
+)
+_REDIS = re.compile(r"(?:\[?\d+\]?:?[A-Z] )?(\d{1,2}) (\w{3})(?: (\d{4}))? (\d\d:\d\d:\d\d)(\.\d+)? ([.\-*#]) (.*)", re.S)
+_REDIS_SEVERITY = {".": "debug", "-": "info", "*": "info", "#": "warn"}
+_UNIT = re.compile(r"([\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap)): (.*)", re.S)
+_EVENTS = (
+    ("Main process exited", "exited"),
+    ("Failed with result", "failed"),
+    ("Scheduled restart job", "restart"),
+    ("A process of this unit has been killed by the OOM killer", "oom"),
+    ("Failed at step", "step"),
+    ("Start request repeated too quickly", "limit"),
+)
+_OOM = re.compile(r"oom-kill:constraint=(\w+),.*?(?:,oom_memcg=([^,]*))?(?:,task_memcg=([^,]*))?,task=(.*),pid=(\d+),uid=(\d+)\s*$")
+_KILLED = re.compile(r"(Memory cgroup out of memory|Out of memory(?: \([^)]*\))?): Kill(?:ed)? process (\d+),? (?:UID \d+,? )?\((.*?)\)")
+
+
+def proxy(text: str) -> Line:
+    """nginx error log, access log (combined and close relatives), Apache error log."""
+    match = _NGINX.match(text)
+    if match:
+        date, level, connection, message = match.groups()
+        return Line("text", _NGINX_STRANGE.sub("", message), _level(level), f"*{connection}" if connection else "", "", epoch(date))
+    found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
+    if found:
+        day, month, year, hms, zone, method, path, status = found.groups()
+        fields = {"method": method, "path": path.partition(" ")[0], "status": int(status)}
+        return Line("access", "", "", "", "", month_epoch(month, int(day), hms, int(year), zone), fields)
+    apache = _APACHE.match(text)
+    if apache:
+        month, day, hms, digits, year, level, message = apache.groups()
+        base = month_epoch(month, int(day), hms, int(year))
+        return Line("text", message, _level(level), "", "", None if base is None else base + fraction(digits))
+    return Line("text", text)
+
+
+def _level(word: str) -> str:
+    return {"emerg": "fatal", "alert": "fatal", "crit": "error", "error": "error", "warn": "warn"}.get(word, "info")
+
+
+def postgres(text: str) -> Line:
+    """PostgreSQL's stderr log (Debian: ``%m [%p] %q%u@%d``), severities in English, German and French."""
+    match = _POSTGRES.match(text)
+    if match is None:
+        return Line("more", text)
+    date, digits, zone, _pid, word, message = match.groups()
+    when: Optional[float] = None
+    if date:
+        base = epoch(date, zone if zone in ("UTC", "GMT") or zone[:1] in "+-" else "")
+        when = None if base is None else base + fraction(digits)
+    if word in _PG_STRANGE:
+        return Line("statement", "", "info", "", "", when)
+    return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when)
+
+
+def pooler(text: str) -> Line:
+    """PgBouncer: ``C-0x…: db/user@host:port message`` after its prefix; the journal has no date."""
+    match = _PGBOUNCER.match(text)
+    if match is None:
+        return Line("text", text)
+    date, digits, zone, word, message = match.groups()
+    base = epoch(date, zone if zone in ("UTC", "GMT") or zone[:1] in "+-" else "")
+    return Line("text", message, word.lower(), "", "", None if base is None else base + fraction(digits))
+
+
+def redis(text: str) -> Line:
+    """Redis and Valkey: ``pid:role day month year time level message``."""
+    match = _REDIS.match(text)
+    if match is None:
+        return Line("text", text)
+    day, month, year, hms, digits, level, message = match.groups()
+    base = month_epoch(month, int(day), hms, int(year or 0))
+    return Line("text", message, _REDIS_SEVERITY[level], "", "", None if base is None else base + fraction(digits))
+
+
+def system(text: str) -> Line:
+    """What systemd says of a unit. fields: unit, event (exited failed restart oom step limit), absent when it is neither."""
+    fields: Dict[str, Any] = {}
+    match = _UNIT.match(text)
+    if match:
+        fields["unit"] = match.group(1)
+        for start, event in _EVENTS:
+            if match.group(2).startswith(start):
+                fields["event"] = event
+                break
+    return Line("text", text, fields=fields)
+
+
+def kernel(text: str) -> Line:
+    """Kernel messages; an OOM kill has fields {process pid scope cgroup}: the first line has all, the second repeats process and pid."""
+    found = _OOM.search(text) if "oom-kill:" in text else None
+    if found:
+        constraint, limited, group, process, pid, _uid = found.groups()
+        scope = "cgroup" if constraint == "CONSTRAINT_MEMCG" else "host"
+        return Line("text", text, "error", fields={"process": process, "pid": int(pid), "scope": scope, "cgroup": group or limited or ""})
+    killed = _KILLED.search(text) if "Kill" in text else None
+    if killed:
+        scope = "cgroup" if killed.group(1).startswith("Memory cgroup") else "host"
+        return Line("text", text, "error", fields={"process": killed.group(3), "pid": int(killed.group(2)), "scope": scope})
+    return Line("text", text)

@@ -1,0 +1,174 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which known signatures a log shows: counts, times and a few samples per signature.
+
+Most lines match nothing, so each regular expression is asked only when a text it cannot match without (see ``literals``) is in the line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Tuple
+
+try:
+    from re import _constants as _codes  # type: ignore[attr-defined]  # Python 3.11 and newer
+    from re import _parser  # type: ignore[attr-defined]
+except ImportError:
+    import sre_constants as _codes
+    import sre_parse as _parser
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
+
+TEXT_LIMIT = 8192  # characters of a message a regular expression sees
+IDS_LIMIT = 50000  # (signature, request or job) pairs remembered so that one failure counts once
+SAMPLES = 3  # the first line and the two latest
+_SHORTEST = 3  # shorter literals are in every line
+_MOST = 12
+
+
+def literals(pattern: str) -> Tuple[str, ...]:
+    """Texts of which one must be in every string ``pattern`` matches; () when none can be told for sure."""
+    try:
+        tree = _parser.parse(pattern)
+        if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
+            return ()
+        return _required(tree)
+    except Exception:  # an unknown Python: slower, never wrong
+        return ()
+
+
+def _required(tree: Any) -> Tuple[str, ...]:
+    """The best set of alternatives among the parts that follow each other in ``tree``."""
+    best: Tuple[str, ...] = ()
+    run = ""
+    for code, value in list(tree) + [(None, None)]:
+        if code is _codes.LITERAL:
+            run += chr(value)
+            continue
+        best, run = _better(best, (run,)), ""
+        if code is _codes.SUBPATTERN:
+            _group, added, removed, inner = value
+            if not added & re.IGNORECASE and not removed & re.IGNORECASE:
+                best = _better(best, _required(inner))
+        elif code in (_codes.MAX_REPEAT, _codes.MIN_REPEAT):
+            if value[0] >= 1:
+                best = _better(best, _required(value[2]))
+        elif code is _codes.BRANCH:
+            found: List[str] = []
+            for branch in value[1]:
+                one = _required(branch)
+                if not one:
+                    break
+                found += one
+            else:
+                if len(found) <= _MOST:
+                    best = _better(best, tuple(dict.fromkeys(found)))
+    return best
+
+
+def _better(one: Tuple[str, ...], two: Tuple[str, ...]) -> Tuple[str, ...]:
+    """The more telling set: the longer its shortest member, the fewer lines have it."""
+    if not two or min(len(text) for text in two) < _SHORTEST:
+        return one
+    if not one:
+        return two
+    return two if min(len(t) for t in two) * len(one) > min(len(t) for t in one) * len(two) else one
+
+
+class _Sample(NamedTuple):
+    origin: str
+    name: str
+    time: float
+    text: str
+
+
+class _Signature:
+    """One signature and what was seen of it."""
+
+    __slots__ = ("count", "first", "key", "last", "literals", "number", "regex", "samples")
+
+    def __init__(self, number: int, key: str, pattern: str) -> None:
+        self.number = number
+        self.key = key
+        self.regex: Pattern[str] = re.compile(pattern)
+        self.literals = literals(pattern)
+        self.count = 0
+        self.first = 0.0
+        self.last = 0.0
+        self.samples: List[_Sample] = []
+
+
+class Matcher:
+    """``signatures``: {"issue.signature": {"in": [origin, …], "match": regular expression}}. A broken expression is left out and listed
+    in ``broken``; it never stops the others."""
+
+    def __init__(self, signatures: Mapping[str, Mapping[str, Any]]) -> None:
+        self.broken: Dict[str, str] = {}
+        self._all: List[_Signature] = []
+        self._by_origin: Dict[str, List[Tuple[Tuple[str, ...], _Signature]]] = {}
+        self._ids: Dict[Tuple[int, str], None] = {}
+        for key, value in signatures.items():
+            try:
+                signature = _Signature(len(self._all), key, value["match"])
+                origins = list(value["in"])
+            except (re.error, KeyError, TypeError, RecursionError, OverflowError) as error:
+                self.broken[key] = str(error)
+                continue
+            self._all.append(signature)
+            for origin in origins:
+                self._by_origin.setdefault(origin, []).append((signature.literals, signature))
+
+    def match(self, origin: str, text: str) -> List[str]:
+        """Keys of the signatures this text shows. Counts nothing."""
+        return [signature.key for signature in self._hits(origin, text[:TEXT_LIMIT])]
+
+    def see(self, origin: str, name: str, time: float, text: str, ident: str = "", sample: Optional[str] = None) -> int:
+        """Count what ``text`` shows; one ``ident`` (request or job) counts once per signature. Returns how many matched."""
+        hits = self._hits(origin, text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT])
+        for signature in hits:
+            if ident:
+                pair = (signature.number, ident)
+                if pair in self._ids:
+                    continue
+                if len(self._ids) >= IDS_LIMIT:
+                    del self._ids[next(iter(self._ids))]
+                self._ids[pair] = None
+            signature.count += 1
+            signature.first = min(signature.first, time) if signature.count > 1 else time
+            signature.last = max(signature.last, time)
+            if len(signature.samples) >= SAMPLES:
+                del signature.samples[1]
+            signature.samples.append(_Sample(origin, name, time, text if sample is None else sample))
+        return len(hits)
+
+    def _hits(self, origin: str, text: str) -> List[_Signature]:
+        hits: List[_Signature] = []
+        for needed, signature in self._by_origin.get(origin, ()):
+            if needed:
+                for literal in needed:
+                    if literal in text:
+                        break
+                else:
+                    continue
+            if signature.regex.search(text):
+                hits.append(signature)
+        return hits
+
+    def result(self, redactor: Redactor, samples: int = SAMPLES, limit: int = 300) -> Dict[str, Dict[str, Any]]:
+        """``logs.signatures`` of the contract: only signatures that were seen."""
+        found: Dict[str, Dict[str, Any]] = {}
+        for signature in self._all:
+            if not signature.count:
+                continue
+            found[signature.key] = {
+                "count": signature.count,
+                "first_epoch": signature.first,
+                "last_epoch": signature.last,
+                "samples": [
+                    {"origin": one.origin, "name": one.name, "time_epoch": one.time, "text": redactor.clean(one.text, limit)}
+                    for one in signature.samples[:samples]
+                ],
+            }
+        return found

@@ -1,0 +1,181 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts what the lines of a host's logs say: requests, posts, jobs, exceptions, signatures, OOM kills. Memory is bounded.
+
+Healthy request and job lines are most of a log: they are recognised as bytes and never become a ``Line``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
+from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import Matcher
+
+POSTS_PATH = "/api/v1/statuses"
+OOM_LIMIT = 50
+STATUS_LIMIT = 100
+
+_POST = b"method=POST path=/api/v1/statuses "
+_JOB_END = (b"INFO: done", b"INFO: start", b": done", b": start")
+_ACCESS = re.compile(rb'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "[^"]*" (\d{3})[ \r\n]')
+_SERVICE_OF = re.compile(r"/([^/]+\.(?:service|scope|slice))(?=/|\Z)")
+
+
+class Requests:
+    """Answers by status of one source of truth (the application, or the proxy)."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.by_status: Dict[str, int] = {}
+        self.errors = 0
+        self.first_error: Optional[float] = None
+        self.last_error: Optional[float] = None
+
+    def add(self, status: str, time: float) -> None:
+        self.total += 1
+        if status in self.by_status or len(self.by_status) < STATUS_LIMIT:
+            self.by_status[status] = self.by_status.get(status, 0) + 1
+        if status >= "500":
+            self.errors += 1
+            self.first_error = time if self.first_error is None else min(self.first_error, time)
+            self.last_error = time if self.last_error is None else max(self.last_error, time)
+
+    def result(self, times: bool = True) -> Dict[str, Any]:
+        found: Dict[str, Any] = {"total": self.total, "by_status": dict(sorted(self.by_status.items())), "server_errors": self.errors}
+        if times and self.first_error is not None:
+            found.update(first_error_epoch=self.first_error, last_error_epoch=self.last_error)
+        return found
+
+
+class Tally:
+    """Feed ``add`` line by line, then take ``result`` once. ``signatures``: see _signatures.Matcher; ``secrets``: values to mask."""
+
+    def __init__(self, signatures: Mapping[str, Mapping[str, Any]], secrets: Iterable[str] = ()) -> None:
+        self.matcher = Matcher(signatures)
+        self.redactor = Redactor(secrets)
+        self.exceptions = Exceptions()
+        self.requests = Requests()
+        self.proxied = Requests()
+        self.posts = Requests()
+        self.last_post: Optional[float] = None
+        self.jobs = {"done": 0, "failed": 0}
+        self.oom_kills: List[Dict[str, Any]] = []
+        self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
+        self._dates: Dict[bytes, float] = {}
+
+    def add(self, origin: str, name: str, time: float, message: bytes, pid: int = 0) -> None:
+        """One line of ``name`` (unit or path). ``time``: epoch from its source."""
+        if origin == "web":
+            at = message.find(b" status=")
+            if at > 0 and message.find(b"method=", 0, at) >= 0:
+                status = message[at + 8 : at + 11]
+                if status < b"500" and status.isdigit() and b" error='" not in message:
+                    self._answered(status.decode("ascii"), _POST in message, time)
+                    return
+        elif origin == "sidekiq" and message.endswith(_JOB_END):
+            if message.endswith(b"done"):
+                self.jobs["done"] += 1
+            return
+        self._line(origin, name, time, message.decode("utf-8", "ignore"), pid)
+
+    def _line(self, origin: str, name: str, time: float, text: str, pid: int) -> None:
+        line = parse(origin, text)
+        kind = line.kind
+        source = f"{name}/{pid}"
+        ident = line.id
+        sample: Optional[str] = None
+        if origin == "sidekiq":
+            ident = job_of(line, self._threads, source, time) or ""
+            if kind == "job":
+                if line.fields["word"] == "done":
+                    self.jobs["done"] += 1
+                elif line.fields["word"] == "fail":
+                    self.jobs["failed"] += 1
+        elif kind == "request":
+            status = line.fields["status"]
+            self._answered(str(status), line.fields["method"] == "POST" and line.fields["path"] == POSTS_PATH, time)
+            sample = text
+            if status < 500 and "class" not in line.fields:
+                return
+        elif kind == "access":
+            if "status" in line.fields:
+                self.proxied.add(str(line.fields["status"]), time)
+            return
+        elif origin == "kernel" and line.fields:
+            self._oom(line, time)
+        if kind in ("exception", "cause", "frame", "request") and (kind != "request" or "class" in line.fields):
+            self.exceptions.add(origin, source, line, ident, time)
+        if line.text and kind != "frame":
+            self.matcher.see(origin, name, time, line.text, ident, sample)
+
+    def _answered(self, status: str, post: bool, time: float) -> None:
+        self.requests.add(status, time)
+        if post:
+            self.posts.add(status, time)
+            if status < "400":
+                self.last_post = time if self.last_post is None else max(self.last_post, time)
+
+    def access(self, line: bytes, since: float) -> bool:
+        """One line of an access log; False when it is not in the combined format. Lines from before ``since`` are not counted."""
+        match = _ACCESS.search(line)
+        if match is None:
+            return False
+        key = line[match.start(1) : match.end(5)]
+        time = self._dates.get(key)
+        if time is None:
+            day, month, year, hms, zone, _status = (part.decode("ascii", "ignore") for part in match.groups())
+            time = month_epoch(month, int(day), hms, int(year), zone) or 0.0
+            if len(self._dates) > 4096:
+                self._dates.clear()
+            self._dates[key] = time
+        if time >= since:
+            self.proxied.add(match.group(6).decode("ascii"), time)
+        return True
+
+    def _oom(self, line: Line, time: float) -> None:
+        """Kernels write ``oom-kill:constraint=…`` and then ``Killed process``: one kill, known by its pid."""
+        pid = line.fields["pid"]
+        for kill in self.oom_kills:
+            if kill["pid"] == pid and abs(kill["time_epoch"] - time) < 60:
+                return
+        if len(self.oom_kills) >= OOM_LIMIT:
+            del self.oom_kills[0]
+        group = line.fields.get("cgroup", "")
+        units = _SERVICE_OF.findall(group)
+        kill = {"process": line.fields["process"][:64], "pid": pid, "time_epoch": time, "scope": line.fields["scope"]}
+        if group:
+            kill["cgroup"] = group[:300]
+        if units:
+            kill["unit"] = units[-1][:120]
+        self.oom_kills.append(kill)
+
+    def result(self, samples: int = 3, limit: int = 300, groups: int = 20) -> Dict[str, Any]:
+        """The counting part of ``logs`` of the contract, and ``_oom_kills``."""
+        posts: Dict[str, Any] = {"total": self.posts.total, "failed": self.posts.errors}
+        if self.last_post is not None:
+            posts["last_ok_epoch"] = self.last_post
+        if self.posts.last_error is not None:
+            posts["last_failed_epoch"] = self.posts.last_error
+        exceptions, other = self.exceptions.result(self.redactor, groups, limit)
+        return {
+            "requests": self.requests.result(),
+            "posts": posts,
+            "proxy_requests": self.proxied.result(times=False),
+            "jobs": dict(self.jobs),
+            "exceptions": exceptions,
+            "exceptions_other": other,
+            "signatures": self.matcher.result(self.redactor, samples, limit),
+            "_oom_kills": [{key: value for key, value in kill.items() if key != "pid"} for kill in self.oom_kills],
+        }
+
+
+def text_of(message: bytes) -> str:
+    """A line of a file as text, bounded."""
+    return message[: 2 * LIMIT].decode("utf-8", "ignore")
