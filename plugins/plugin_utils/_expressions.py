@@ -14,6 +14,7 @@ import functools
 import typing as t
 
 import jinja2
+import jinja2.exceptions
 import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
@@ -42,21 +43,20 @@ class Undecided(Exception):
 class _Lenient(jinja2.ChainableUndefined):
     """Missing facts in a text: empty, whatever is done with them."""
 
-    def _same(self, *_others: object) -> _Lenient:
+    def _same(self, *_others: object) -> t.Any:
         return self
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __pos__ = __call__ = __round__ = _same  # type: ignore[assignment]
-
-    def __lt__(self, _other: object) -> bool:
+    def _false(self, *_others: object) -> t.Any:
         return False
 
-    __le__ = __gt__ = __ge__ = __lt__
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same  # type: ignore[assignment]
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __pos__ = __call__ = __round__ = _same  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = _false  # type: ignore[assignment]
 
-    def __int__(self) -> int:
+    def __int__(self) -> int:  # type: ignore[override]
         return 0
 
-    def __float__(self) -> float:
+    def __float__(self) -> float:  # type: ignore[override]
         return 0.0
 
 
@@ -72,7 +72,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: t.Any, operator: str, left: t.Any, right: t.Any) -> t.Any:
         if operator == "**" or isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple)):
-            raise jinja2.sandbox.SecurityError(f"operator {operator} is not available")
+            raise jinja2.exceptions.SecurityError(f"operator {operator} is not available")
         return super().call_binop(context, operator, left, right)
 
 
@@ -214,7 +214,7 @@ class Scope:
         """The list an `each` names; empty when it cannot be had."""
         try:
             result = _expression(source)(**self._names)
-            values = result.items() if isinstance(result, dict) else result
+            values: t.Any = result.items() if isinstance(result, dict) else result
             return [value for _number, value in zip(range(_MOST_ITEMS), values, strict=False)]
         except Exception:  # no evidence is better than no diagnosis
             return []

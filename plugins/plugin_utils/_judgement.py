@@ -55,9 +55,10 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
     if missing:
         return Judgement("unknown", _why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))
     if undecided:
-        expression, error = undecided
+        expression, missing_fact = undecided
         return Judgement(
-            "unknown", _why_missing(facts, subsets_of(expression), f"a fact is missing: {error}" if error else "a fact is missing")
+            "unknown",
+            _why_missing(facts, subsets_of(expression), f"a fact is missing: {missing_fact}" if missing_fact else "a fact is missing"),
         )
     return Judgement("clear")
 

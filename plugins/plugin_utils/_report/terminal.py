@@ -16,9 +16,17 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 
 SHOW_ALL_HOSTS = 20  # above this, hosts without a finding are only counted
 _COLOURS = {
-    "faults": "1;31", "critical": "1;31", "error": "31", "warning": "33", "incomplete": "35", "unknown": "35", "advice": "36", "clear": "32",
-    "dim": "2", "bold": "1",
-}  # fmt: skip
+    "faults": "1;31",
+    "critical": "1;31",
+    "error": "31",
+    "warning": "33",
+    "incomplete": "35",
+    "unknown": "35",
+    "advice": "36",
+    "clear": "32",
+    "dim": "2",
+    "bold": "1",
+}
 _LABEL = 10  # width of "because", "explains", …
 _MOST_EXPLAINED = 12
 
@@ -79,7 +87,8 @@ class _Page:
     def finding(self, finding: view.Finding, width: int) -> None:
         severity = finding["severity"]
         sign = "!" if severity == "advice" else "x"
-        start = f"  {self.paint(severity, f'{sign} {self.label(severity)}')}  {self.paint('bold', finding['id'])}{' ' * (width - len(finding['id']))}   "
+        name = self.paint("bold", finding["id"]) + " " * (width - len(finding["id"]))
+        start = f"  {self.paint(severity, f'{sign} {self.label(severity)}')}  {name}   "
         plain = 2 + 2 + len(self.label(severity)) + 2 + width + 3
         self.wrapped(start, plain, finding["title"][self.language])
         because = [entry["value"] for entry in finding["evidence"] if "fact" in entry] or [entry["value"] for entry in finding["evidence"]][

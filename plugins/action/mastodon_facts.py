@@ -1,0 +1,120 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Controller side of mastodon_facts: what to look for comes from the catalogue, and a host without any room still names its full disk."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.unsafe_proxy import wrap_var
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _df, _options, _run_folder
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+
+MODULE = "fediops.mastodon.mastodon_facts"
+MAX_RECORDED_BYTES = 5_000_000
+OWN_OPTIONS: dict[str, t.Any] = {
+    "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
+    "recorded": {"type": "path"},
+    "validate_role": {"type": "raw", "default": False},
+}
+
+Result = dict[str, t.Any]
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        variables = task_vars or {}
+        result: Result = super().run(tmp, variables)
+        try:
+            result.update(self._facts(variables))
+        except (_options.OptionError, _catalogue.CatalogueError) as error:
+            # bad_input: wrong for the whole run, not for this host; mastodon_diagnose stops when it is so on every host.
+            result.update(failed=True, bad_input=True, msg=str(error))
+        return result
+
+    def _facts(self, variables: dict[str, t.Any]) -> Result:
+        arguments = dict(self._task.args)
+        own = _options.checked(OWN_OPTIONS, {name: arguments.pop(name) for name in OWN_OPTIONS if name in arguments})
+        if own["validate_role"]:
+            role = own["validate_role"] if isinstance(own["validate_role"], str) else "diagnose"
+            if role.lower() not in ("false", "no"):
+                _options.check_role_variables("diagnose" if role.lower() in ("true", "yes") else role, variables, self._templar.template)
+        directories = [str(pathlib.Path(name).expanduser().absolute()) for name in own["known_issues_dirs"]]
+        signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_catalogue.load(directories)))
+        if own["recorded"]:
+            return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}
+        arguments.setdefault("signatures", signatures)
+        start = time.monotonic()
+        result = self._run_module(arguments, variables)
+        facts = (result.get("ansible_facts") or {}).get("mastodon")
+        if isinstance(facts, dict):
+            facts["seconds"] = round(time.monotonic() - start, 3)
+        return result
+
+    def _run_module(self, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> Result:
+        try:
+            result = t.cast("Result", self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
+        except AnsibleConnectionFailure as error:
+            # Without pipelining a full disk shows as "unreachable": the temporary folder cannot be made.
+            if not _df.NO_ROOM.search(str(error)):
+                raise
+            return self._disk_alone(str(error))
+        except AnsibleError as error:
+            return {"failed": True, "msg": clean_line(error, 1000)}
+        if not result.get("failed"):
+            return result
+        told = " ".join(str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout", "exception"))
+        return self._disk_alone(told) if "ansible_facts" not in result and _df.NO_ROOM.search(told) else _without_noise(result)
+
+    def _disk_alone(self, told: str) -> Result:
+        match = _df.NO_ROOM.search(told)
+        why = match[0].lower() if match else "no room"
+        answer = self._low_level_execute_command(_df.COMMAND, sudoable=True)
+        reason = f"there was no room for a temporary file on this host ({why}), so only df could be run"
+        facts = _df.facts(str(answer.get("stdout") or "")[:200_000], reason)
+        if "disk" not in facts:
+            return {"failed": True, "msg": f"{reason}, and df gave nothing that could be read"}
+        return {"ansible_facts": {"mastodon": wrap_var(facts)}, "changed": False, "msg": reason}
+
+
+def _without_noise(result: Result) -> Result:
+    """A module that died says so in pages of JSON; its last line is the one that helps."""
+    if result.get("module_stderr") or result.get("module_stdout"):
+        lines = [line for line in str(result.get("module_stderr") or result.get("module_stdout")).strip().splitlines() if line.strip()]
+        return {
+            "failed": True,
+            "msg": clean_line(f"the module could not run: {lines[-1] if lines else result.get('msg')}", 500),
+            "rc": result.get("rc"),
+        }
+    return result
+
+
+def _recorded(name: str) -> dict[str, t.Any]:
+    """Facts somebody recorded: the facts alone, or the result of the module around them."""
+    path = pathlib.Path(name)
+    try:
+        if path.stat().st_size > MAX_RECORDED_BYTES:
+            raise _options.OptionError(f"recorded facts {path} are larger than {MAX_RECORDED_BYTES} bytes")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _options.OptionError(f"recorded facts {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise _options.OptionError(f"recorded facts {path} are not valid JSON: {clean_line(error, 120)}") from None
+    for key in ("ansible_facts", "mastodon"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+    if not isinstance(data, dict) or "probes" not in data or data.get("schema") != 1:
+        raise _options.OptionError(f"recorded facts {path} are not facts of {MODULE} (schema 1)")
+    return {**data, "recorded": True}
