@@ -66,10 +66,19 @@ class Exceptions:
             if block is not None:
                 block.name, block.message = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT]
             return
+        if kind == "more" and line.severity in ("error", "fatal") and line.id:  # "E, [...] ERROR -- : [id]" opens a report
+            opened = self._open.get(key)
+            if opened is not None and not opened.quick:
+                self._close(key)
+            return
         if "class" not in line.fields or kind not in ("exception", "request"):
             return
         block = self._open.get(key)
         if block is not None:
+            if line.id and origin != "sidekiq" and not block.quick and not block.frame and time - block.time < BLOCK_SECONDS:
+                # Rails 7.1, 7.2: "Causes:" and then one line of the same shape for each, the innermost last
+                block.name, block.message = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT]
+                return
             if block.quick and kind == "exception" and line.id and time - block.time < BLOCK_SECONDS:
                 block.name, block.message, block.quick = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT], False
                 self._latest[process] = block

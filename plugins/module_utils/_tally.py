@@ -110,7 +110,7 @@ class Tally:
             return
         elif origin == "kernel" and line.fields:
             self._oom(line, time)
-        if kind in ("exception", "cause", "frame", "request") and (kind != "request" or "class" in line.fields):
+        if kind in ("exception", "cause", "frame", "more") or "class" in line.fields and kind == "request":
             self.exceptions.add(origin, source, line, ident, time)
         if line.text and kind != "frame":
             self.matcher.see(origin, name, time, line.text, ident, sample)
