@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SHIPPED = set("CHANGELOG.md FILES.json LICENSE MANIFEST.json README.md changelogs inventories meta playbooks plugins roles".split())
+SHIPPED = set("CHANGELOG.md FILES.json LICENSE MANIFEST.json README.md changelogs docs inventories meta playbooks plugins roles".split())
 
 
 def run(folder: Path, *command: str, code: int = 0, **environment: str) -> str:
