@@ -34,7 +34,7 @@ class CallbackModule(CallbackBase):
             self._folder = None
             return
         self._folder = _run_folder
-        _run_folder.listen()
+        _run_folder.listen(self._display.columns)
 
     def v2_playbook_on_stats(self, stats):
         for text in self._folder.take_summaries() if self._folder else ():

@@ -64,7 +64,13 @@ class ActionModule(ActionBase):
         where = str(directory / "index.html") if "index.html" in rendered else str(directory)
 
         def summary(*, colour: bool) -> str:
-            return terminal.render(diagnosis, language=language, width=Display().columns, colour=colour, where=where if rendered else "")
+            return terminal.render(
+                diagnosis,
+                language=language,
+                width=_run_folder.width or int(Display().columns or 79),
+                colour=colour,
+                where=where if rendered else "",
+            )
 
         files = writer.write(directory, rendered) if rendered else []
         _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])

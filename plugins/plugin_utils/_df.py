@@ -17,13 +17,16 @@ import typing as t
 NO_ROOM = re.compile(
     r"No space left on device|Errno 28\b|No usable temporary directory|ENOSPC|Read-only file system|Errno 30\b", re.IGNORECASE
 )
-COMMAND = "T=; command -v timeout >/dev/null 2>&1 && T='timeout 5'; LC_ALL=C $T df -P -k 2>/dev/null; echo ==; LC_ALL=C $T df -P -i 2>/dev/null; true"
+COMMAND = (
+    "T=; command -v timeout >/dev/null 2>&1 && T='timeout 5'; "
+    "LC_ALL=C $T df -P -k 2>/dev/null; echo ==; LC_ALL=C $T df -P -i 2>/dev/null; true"
+)
 SUBSETS = (
     "install services environment disk memory database redis sidekiq web streaming proxy assets media logs"
 ).split()  # every one needs its probe, or what it would have shown would be silently "clear"
 # What usually lies where: nobody could ask the services.
 _USUAL = {
-    "root": "/", "home": "/home", "app": "/home/mastodon/live", "media": "/home/mastodon/live/public/system", "tmp": "/tmp",
+    "root": "/", "home": "/home", "app": "/home/mastodon/live", "media": "/home/mastodon/live/public/system", "tmp": "/tmp",  # noqa: S108  names of mounts
     "logs": "/var/log", "database": "/var/lib/postgresql", "redis": "/var/lib/redis",
 }  # fmt: skip
 _PSEUDO = ("tmpfs", "devtmpfs", "udev", "none", "shm", "overlay-none", "efivarfs")

@@ -49,9 +49,9 @@ class _Lenient(jinja2.ChainableUndefined):
     def _false(self, *_others: object) -> t.Any:
         return False
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same  # type: ignore[assignment]
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __pos__ = __call__ = __round__ = _same  # type: ignore[assignment]
-    __lt__ = __le__ = __gt__ = __ge__ = _false  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __pos__ = __call__ = __round__ = _same
+    __lt__ = __le__ = __gt__ = __ge__ = _false
 
     def __int__(self) -> int:  # type: ignore[override]
         return 0

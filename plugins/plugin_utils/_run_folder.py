@@ -24,11 +24,13 @@ from ansible import constants as C
 # Set by the callback plugin in the main process before anything is forked: somebody will print the summaries at the end.
 listening = False
 started: float | None = None
+width: int | None = None
 
 
-def listen() -> None:
-    global listening, started  # noqa: PLW0603  inherited by the processes that Ansible forks
-    listening, started = True, time.time()
+def listen(columns: int) -> None:
+    global listening, started, width  # noqa: PLW0603  inherited by the processes that Ansible forks
+    # Ansible takes 79 columns for whatever is no terminal: a log file or a CI job has room for more.
+    listening, started, width = True, time.time(), columns if os.isatty(1) else 100
 
 
 def remembered(name: str, key: t.Any, make: t.Callable[[], t.Any]) -> t.Any:
@@ -57,7 +59,7 @@ def take_summaries() -> list[str]:
 
 
 def _folder() -> pathlib.Path:
-    return pathlib.Path(str(C.DEFAULT_LOCAL_TMP))
+    return pathlib.Path(str(C.DEFAULT_LOCAL_TMP))  # type: ignore[attr-defined]
 
 
 def _put(path: pathlib.Path, text: str) -> None:

@@ -15,7 +15,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import vi
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$:^=\"'])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#!|~>$])")
 _MOST_HOSTS = 50
 _MOST_EVIDENCE = 10
 
@@ -44,7 +44,7 @@ def block(value: str) -> str:
 def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
     run = diagnosis["run"]
     made = text("made", language, when=run["started"], what=f"fediops.mastodon {run['collection']}")
-    lines = [f"# {text('page_title', language)}: {text(diagnosis['verdict'], language)}", "", escape(made), ""]
+    lines = [f"# {text('page_title', language)}: {text(diagnosis['verdict'], language)}", "", made, ""]
     shown = 0
     quiet = 0
     for name, host in view.hosts_worst_first(diagnosis):
@@ -89,12 +89,7 @@ def _finding(finding: view.Finding, language: str) -> list[str]:
         return [*lines, f"  - {text('caused_by', language)}: {code(finding['explained_by'])}"]
     if finding["explains"]:
         lines.append(f"  - {text('explains', language)}: {', '.join(code(other) for other in finding['explains'][:20])}")
-    fix = finding["fix"]
-    lines.append(
-        f"  - {text('fix', language)}: {code(fix['name'])} ({text('impact', language)}: {fix['impact']})"
-        if fix
-        else f"  - {text('fix', language)}:"
-    )
+    lines.append(f"  - {text('fix', language)}:")
     lines += ["", block(finding["advice"][language]), ""]
     lines += [f"  [{escape(source['title'])}](<{source['url']}>)" for source in finding["sources"]]
     return [*lines, ""]

@@ -73,8 +73,9 @@ class _Page:
         seconds = f"{host['seconds']:.1f} s" if "seconds" in host and not host.get("recorded") else ""
         space = self.width - len(re.sub(r"\x1b\[[0-9;]*m", "", head)) - len(seconds)
         self.line(head + (" " * max(2, space) + self.paint("dim", seconds) if seconds else ""))
-        width = max((len(finding["id"]) for finding in host["findings"]), default=0)
-        for finding in [*view.roots(host), *view.elsewhere(host)]:
+        shown = [*view.roots(host), *view.elsewhere(host)]
+        width = max((len(finding["id"]) for finding in shown), default=0)
+        for finding in shown:
             self.finding(finding, width)
         for entry in host["unknown"]:
             if entry["id"] == "host":
@@ -105,12 +106,8 @@ class _Page:
             self.field("explains", " · ".join([*effects[:_MOST_EXPLAINED], *more]))
         if finding.get("note"):
             self.field("waived", finding["note"][self.language])
-        advice = finding["advice"][self.language]
-        if finding["fix"]:
-            fix = finding["fix"]
-            self.field("fix", f"{fix['name']} ({self.label('impact')}: {fix['impact']})", advice)
-        else:
-            self.field("fix", *filter(None, (advice, (finding.get("no_fix") or {}).get(self.language, ""))))
+        # The name of the fix means nothing to a reader as long as no playbook applies it; the documented commands do.
+        self.field("fix", *filter(None, (finding["advice"][self.language], (finding.get("no_fix") or {}).get(self.language, ""))))
 
     def unknown(self, entries: list[dict[str, t.Any]]) -> None:
         """One line for each reason: a database that hangs would else repeat itself ten times."""

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of the action plugin of this name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mastodon_diagnose
+short_description: Name what is wrong with Mastodon servers
+version_added: 0.1.0
+author:
+  - fediops.mastodon contributors (@fediops)
+description:
+  - Compares the facts that M(fediops.mastodon.mastodon_facts) read on the hosts of the play with the catalogue of known issues.
+  - Names root causes first. What another finding explains is reported below its cause, also when the cause is on another host of the instance.
+  - What could not be checked is reported as unknown with the reason, never as clear.
+  - Runs on the controller, once for all hosts of the play, and asks no host.
+options:
+  waivers:
+    description:
+      - Findings somebody decided to live with. They are listed apart, do not count for the verdict, and explain nothing.
+      - After their last day the finding is back, with a note.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: Id of the known issue.
+        type: str
+        required: true
+      reason:
+        description: Why. It is shown in the report.
+        type: str
+        required: true
+      until:
+        description: Last day on which the waiver holds (UTC), for example V(2026-12-31).
+        type: raw
+        required: true
+      host:
+        description: Name of the host it holds for, or a pattern such as V(web*).
+        type: str
+        default: '*'
+  known_issues_dirs:
+    description: Directories on the controller with further known issues. A file with the id of one of ours replaces it.
+    type: list
+    elements: path
+    default: []
+attributes:
+  action:
+    description: Has an action plugin, which does its work on the controller.
+    support: full
+  bypass_host_loop:
+    description: Runs once for all hosts of the play.
+    support: full
+  check_mode:
+    description: Can run in check mode and give the same result.
+    support: full
+  diff_mode:
+    description: Shows what would change.
+    support: none
+    details: Nothing is changed.
+  platform:
+    description: Operating systems that are supported.
+    support: full
+    platforms: posix
+seealso:
+  - module: fediops.mastodon.mastodon_facts
+  - module: fediops.mastodon.mastodon_report
+"""
+
+EXAMPLES = r"""
+- name: Read the facts
+  fediops.mastodon.mastodon_facts:
+  register: __mastodon_facts_result
+  ignore_errors: true
+  ignore_unreachable: true
+
+- name: Name what is wrong
+  fediops.mastodon.mastodon_diagnose:
+    waivers:
+      - id: sidekiq_backlog
+        reason: A large import runs until Sunday
+        until: "2026-12-31"
+  register: result
+"""
+
+RETURN = r"""
+diagnosis:
+  description:
+    - The diagnosis of all hosts.
+    - Its JSON Schema is C(plugins/plugin_utils/_report/diagnosis.schema.json) of this collection.
+  returned: success
+  type: dict
+  contains:
+    schema:
+      description: Version of this structure.
+      type: int
+      sample: 1
+    verdict:
+      description: The worst of the hosts, one of V(faults), V(incomplete), V(advice) and V(clear).
+      type: str
+      sample: faults
+    run:
+      description: Identifier, start, duration and version of the collection.
+      type: dict
+    hosts:
+      description: By name of the host its C(verdict), C(findings), C(unknown), C(waived), C(passed), C(probes) and more.
+      type: dict
+    fleet:
+      description: Findings about several hosts together.
+      type: dict
+    known_issues:
+      description: Component and severity of every known issue of the catalogue.
+      type: dict
+"""
