@@ -25,10 +25,11 @@ FACT_NAMES = frozenset(
     "schema time_epoch host probes recorded seconds install services environment disk memory database redis sidekiq web streaming "
     "proxy assets media logs network".split()
 )
-FUNCTIONS = frozenset({"seen", "units", "probe"})
+FUNCTIONS = frozenset({"seen", "fresh", "age", "units", "probe"})
+NEVER_SECONDS = 1e9  # the age of what was not seen at all
 ROLES = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "pooler")
 # Which subset a function reads: names the probe whose reason explains an undecided expression.
-_FUNCTION_SUBSET = {"seen": "logs", "units": "services"}
+_FUNCTION_SUBSET = {"seen": "logs", "fresh": "logs", "age": "logs", "units": "services"}
 _MOST_ITEMS = 10_000
 
 
@@ -134,8 +135,8 @@ def _check_call(node: jinja2.nodes.Call, signatures: t.Container[str], issue: st
     if len(node.args) != 1 or not isinstance(node.args[0], jinja2.nodes.Const) or not isinstance(node.args[0].value, str):
         raise ExpressionError(f"{node.node.name}() takes one quoted name")
     argument = node.args[0].value
-    if node.node.name == "seen" and (argument if "." in argument else f"{issue}.{argument}") not in signatures:
-        raise ExpressionError(f'seen("{argument}") names no signature of the catalogue')
+    if node.node.name in ("seen", "fresh", "age") and (argument if "." in argument else f"{issue}.{argument}") not in signatures:
+        raise ExpressionError(f'{node.node.name}("{argument}") names no signature of the catalogue')
     if node.node.name == "units" and argument not in ROLES:
         raise ExpressionError(f'units("{argument}") names no role (roles are {", ".join(ROLES)})')
     if node.node.name == "probe" and argument not in FACT_NAMES:
@@ -174,7 +175,7 @@ class Scope:
         self._issue = issue
         self._facts = facts
         self._names: dict[str, t.Any] = {name: value for name, value in facts.items() if name in FACT_NAMES}
-        self._names.update(seen=self.seen, units=self.units, probe=self.probe)
+        self._names.update(seen=self.seen, fresh=self.fresh, age=self.age, units=self.units, probe=self.probe)
 
     def signature(self, name: str) -> t.Any:
         logs = self._facts.get("logs")
@@ -185,6 +186,19 @@ class Scope:
     def seen(self, name: str) -> int:
         """How often the log lines of a signature were seen; undecided when no log could be read."""
         return int(self.signature(name).get("count", 0))
+
+    def fresh(self, name: str) -> int:
+        """Like seen, but 0 when the services that logged it were started again since: what they met then may be mended."""
+        signature = self.signature(name)
+        roles = {sample.get("origin") for sample in signature.get("samples", ())} & set(ROLES)
+        units = (self._facts.get("services") or {}).get("units") or ()
+        started = [unit["since_epoch"] for unit in units if unit.get("role") in roles and "pid" in unit and "since_epoch" in unit]
+        return int(signature.get("count", 0)) if not started or signature.get("last_epoch", 0) >= max(started) else 0
+
+    def age(self, name: str) -> float:
+        """Seconds between the last line of a signature and the observation; very many when there was none."""
+        last = self.signature(name).get("last_epoch")
+        return max(0.0, float(self._facts.get("time_epoch", 0)) - float(last)) if last else NEVER_SECONDS
 
     def units(self, role: str) -> list[t.Any]:
         services = self._facts.get("services")

@@ -178,6 +178,7 @@ def _pools(install: dict[str, Any]) -> None:
             continue
         fallback = unit["concurrency"] if unit["role"] == "sidekiq" and rules(number).pool_follows_sidekiq else None
         unit["db_pool"] = _count(both.get("DB_POOL")) or fallback or _count(both.get("MAX_THREADS")) or 5
+        unit["pool_short"] = unit["db_pool"] < unit["concurrency"]
 
 
 def _count(value: str | None) -> int | None:

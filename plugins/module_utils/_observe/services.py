@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import shown
 
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
                     "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -63,13 +64,14 @@ def discover(host: Host) -> list[dict[str, Any]]:
     if shown.rc is None:
         raise HostError("systemctl show gave no answer in time")
     now, monotonic = time.time(), time.monotonic()
-    units = []
+    units: list[dict[str, Any]] = []
     for block in shown.out.decode("utf-8", "replace").split("\n\n"):
         properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if properties.get("LoadState") in (None, "not-found"):
             continue
         unit = _unit(host, properties, now - monotonic)
-        if unit["role"]:
+        # redis.service is another name of redis-server.service: systemd answers for both with the same Id.
+        if unit["role"] and all(unit["name"] != known["name"] for known in units):
             units.append(unit)
     return units
 
@@ -189,6 +191,8 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         facts["memory_max_bytes"] = int(most) if most.isdigit() and int(most) < 1 << 60 else None
         facts["oom_kills"] = _oom_kills(host, unit["_cgroup"])
         facts["listen"] = _addresses(host, unit, sockets)
+        if unit["role"] in ("web", "sidekiq", "streaming"):
+            facts["settings"] = shown(unit["_env"])
         public.append(facts)
     return {"manager": "systemd" if public else "none", "units": public}
 
