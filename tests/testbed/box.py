@@ -238,6 +238,7 @@ class Box:
         self.restart_mastodon()
 
     def restart_mastodon(self) -> None:
+        """Returns when systemd does, as on a server: see wait_for_services()."""
         self.run(["systemctl", "restart", "mastodon-web", "mastodon-sidekiq", *self.streaming_units])
 
     @property
@@ -288,7 +289,7 @@ class Box:
         """Wait until a post through nginx is accepted and its job is done; seconds it took."""
         begin = time.monotonic()
         deadline = begin + timeout
-        self._wait_for_services(deadline)
+        self.wait_for_services(timeout)
         posted: str | None = None
         trouble = "no answer yet"
         while time.monotonic() < deadline:
@@ -308,18 +309,28 @@ class Box:
             time.sleep(0.1)
         raise self._not_ready(timeout, trouble)
 
-    def _wait_for_services(self, deadline: float) -> None:
-        # From inside, so that no half-booted box leaves 502s in its error log.
-        script = (
-            "until curl -so /dev/null 127.0.0.1:3000/health && curl -so /dev/null 127.0.0.1:4000/api/v1/streaming/health "
-            '&& [ "$(redis-cli scard processes)" -ge 1 ] && curl -so /dev/null 127.0.0.1:80; do sleep 0.1; done'
-        )
+    def wait_for_services(self, timeout: float = 60) -> bool:
+        """Wait until all processes are up, e.g. after a restart; False when one stays down. Posts nothing."""
+        # From inside, so that no half-booted box leaves 502s in its error log. The
+        # workers are counted because a SIGTERM in the middle of a worker's boot
+        # gets lost: Puma then hangs until systemd kills it, 15 s later.
+        script = """
+        booted() {
+          id=$(systemctl show --value -p InvocationID mastodon-web)
+          [ "$(journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -c 'Worker.*booted in')" -ge "$(pgrep -fc '^puma: cluster worker')" ]
+        }
+        until curl -so /dev/null 127.0.0.1:3000/health && curl -so /dev/null 127.0.0.1:4000/api/v1/streaming/health &&
+          [ "$(redis-cli scard processes)" -ge 1 ] && [ "$(ss -Hltn 'sport = :443')" ] && booted
+        do sleep 0.1; done
+        """
+        deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             try:
                 if self.run(script, check=False, timeout=max(left, 1)).rc == 0:
-                    return
+                    return True
             except BoxError:  # The container is still starting, or has died.
                 time.sleep(0.2)
+        return False
 
     def _not_ready(self, timeout: float, trouble: str) -> BoxError:
         self.container.reload()
