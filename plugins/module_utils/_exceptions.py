@@ -79,6 +79,10 @@ class Exceptions:
                 # Rails 7.1, 7.2: "Causes:" and then one line of the same shape for each, the innermost last
                 block.name, block.message = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT]
                 return
+            if not line.id and block.name == line.fields["class"] and not block.frame and line.fields.get("frame"):
+                if time - block.time < BLOCK_SECONDS:  # Puma reports a death in one line, Ruby in the next
+                    block.frame = line.fields["frame"]
+                    return
             if block.quick and kind == "exception" and line.id and time - block.time < BLOCK_SECONDS:
                 block.name, block.message, block.quick = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT], False
                 self._latest[process] = block
@@ -113,7 +117,8 @@ class Exceptions:
             group = self._groups[key] = _Group(block)
         group.count += 1
         group.first = min(group.first, block.time)
-        group.last = max(group.last, block.time)
+        if block.time >= group.last:
+            group.last, group.message = block.time, block.message
         if block.ident:
             group.ids = [*group.ids[-2:], block.ident]
 

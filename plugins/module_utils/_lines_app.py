@@ -44,7 +44,7 @@ _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
-_NODE_ERROR = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)\w*)(?: \[\w+\])?: (.*)", re.S)
+_NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w*)?(?:Error|Exception)\w*)(?: \[\w+\])?: (.*)", re.S)
 _SEVERITIES = {"D": "debug", "I": "info", "W": "warn", "E": "error", "F": "fatal", "A": "unknown", "ERR!": "error", "verb": "debug"}
 _PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 
@@ -117,7 +117,7 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
 def frame(text: str) -> Optional[str]:
     """``app/models/status.rb:12`` of a backtrace line of the application; "" for a line of a gem, None when it is no backtrace line."""
     match = _FRAME.match(text)
-    if match and not _FOREIGN.search(match.group(1) + "/"):
+    if match and not _FOREIGN.search(match.group(1) + match.group(2)):
         return f"{match.group(2)}:{match.group(3)}"
     return "" if match or _ANY_FRAME.match(text) else None
 

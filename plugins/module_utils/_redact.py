@@ -55,8 +55,8 @@ _SQL = re.compile(
     r"(?:LINE|LIGNE|ZEILE) \d+ ?:|(?:STATEMENT|ANWEISUNG|INSTRUCTION|QUERY|DETAIL|DÉTAIL|CONTEXT) ?:"
     r"|\b(?:SELECT|INSERT INTO|UPDATE|DELETE FROM)\b.*[=(]"
 )
-_SQL_TEXT = re.compile(r"\bE?'(?:''|\\.|[^'\\])*(?:'|\\?$)|(\$\w*\$).*?(?:\1|$)")
-_SQL_ROW = re.compile(r"(\)=|contains |contient |enthält )\(.*\)?")
+_SQL_TEXT = re.compile(r"(?:\bE)?'(?:''|\\.|[^'\\])*(?:'|\\?$)|(\$\w*\$).*?(?:\1|$)")
+_SQL_ROW = re.compile(r"(\)=|contains |contient |enthält )\((?:.*\)|.*)")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{32,}={0,2}")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(?:(?<=JID-))?[A-Za-z0-9_-]{20,}={0,2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
