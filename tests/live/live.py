@@ -1,0 +1,49 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the live tests share: boxes of the testbed, and the product run against them as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FAULTS = ROOT / "tests" / "faults"
+sys.path.insert(0, str(ROOT / "tests" / "testbed"))
+
+from box import SUITES, Box  # noqa: E402
+
+__all__ = ["FAULTS", "ROOT", "SUITES", "Box", "ansible", "diagnose", "inventory"]
+
+
+def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
+    """An inventory of boxes, reached through the engine."""
+    shared = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3", **variables}
+    path = folder / "inventory.json"
+    path.write_text(json.dumps({"all": {"hosts": {box.name: {"suite": box.suite} for box in boxes}, "vars": shared}}))
+    return path
+
+
+def ansible(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """ansible-playbook of this environment; stdout and stderr together in stdout."""
+    environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
+                       ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_HOST_KEY_CHECKING="False")
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd or ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, timeout=timeout, check=False)
+
+
+def diagnose(box: Box, folder: Path, *arguments: str | Path, plant: str = "") -> tuple[dict[str, Any], str]:
+    """Plant a fault (if named) and diagnose, in one run of Ansible; the diagnosis and all that was printed."""
+    playbooks = [ROOT / "playbooks" / "diagnose.yml"]
+    if plant:
+        playbooks.insert(0, FAULTS / "plant.yml")
+    done = ansible(*playbooks, "-i", inventory(folder, box), "-e", f"mastodon_report_dir={folder / 'report'}", "-e", f"fault={plant}", *arguments)
+    report = folder / "report" / "diagnosis.json"
+    assert report.exists(), done.stdout
+    return json.loads(report.read_text()), done.stdout
