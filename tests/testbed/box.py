@@ -12,47 +12,23 @@ Build the images first (./build). See README.md for what is real in a box.
 
 from __future__ import annotations
 
-import base64
 import functools
-import http.client
 import json
 import secrets
-import shlex
-import ssl
 import time
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any, NamedTuple
 
 import docker
+from box_client import DOMAIN, TOKEN, Client, Response
+from box_machine import ERROR_LINES, LIVE, BoxError, Completed, tail_of
 from docker.errors import APIError, DockerException, NotFound
+
+__all__ = ["DOMAIN", "LIVE", "SUITES", "TOKEN", "Box", "BoxError", "Completed", "Response", "boxes", "purge"]
 
 SUITES = ("trixie", "bookworm")
 VERSIONS = {"trixie": "4.4.22", "bookworm": "4.1.25"}
-DOMAIN = "mastodon.test"
-LIVE = "/home/mastodon/live"
-# Known to everyone on purpose: boxes live on the machine's own bridge, for minutes.
-TOKEN = "standin-posting-token"
 DB_PASSWORD = "standin-database-password"
 LABEL = "fediops.testbed"
-ERROR_LINES = 15
-SHELL_PATH = "/home/mastodon/.rbenv/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class BoxError(Exception):
-    """One sentence, followed by the lines that explain it."""
-
-
-class Completed(NamedTuple):
-    rc: int
-    out: str
-
-
-class Response(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: str
 
 
 @functools.cache
@@ -65,14 +41,7 @@ def _docker() -> docker.DockerClient:
     return client
 
 
-@dataclass
-class Box:
-    suite: str
-    name: str
-    container: Any
-
-    # --- life ----------------------------------------------------------------
-
+class Box(Client):
     @classmethod
     def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False) -> Box:
         """Start a box; `kmsg` shows it the kernel log, `loop` lets it mount files."""
@@ -132,96 +101,8 @@ class Box:
         self.remove()
 
     @property
-    def address(self) -> str:
-        self.container.reload()
-        networks = self.container.attrs["NetworkSettings"]["Networks"].values()
-        found = next((network["IPAddress"] for network in networks if network["IPAddress"]), "")
-        if not found:
-            raise BoxError(f"box {self.name} has no address (state {self.container.status})")
-        return str(found)
-
-    @property
     def version(self) -> str:
         return VERSIONS[self.suite]
-
-    # --- commands and files ----------------------------------------------------
-
-    def run(
-        self, command: str | list[str], user: str = "root", check: bool = True, timeout: float = 60, cwd: str = "/",
-        env: dict[str, str] | None = None,
-    ) -> Completed:
-        """Run a command; a string goes to `sh -c`, a list to no shell. Output has stderr in it."""
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
-        environment = {"LANG": "C.UTF-8", "PATH": SHELL_PATH, **(env or {})}
-        try:
-            rc, out = self.container.exec_run(
-                ["timeout", "-k", "5", str(timeout), *argv], user=user, workdir=cwd, environment=environment
-            )
-        except APIError as error:
-            raise BoxError(f"box {self.name} cannot run {shlex.join(argv)}: {error.explanation}") from error
-        done = Completed(rc, out.decode(errors="replace"))
-        if check and rc != 0:
-            reason = f"took longer than {timeout} s" if rc in (124, 137) else f"ended with {rc}"
-            raise BoxError(f"{shlex.join(argv)} {reason} in box {self.name}:\n{_tail(done.out)}")
-        return done
-
-    def mastodon(self, command: str, check: bool = True, timeout: float = 120) -> Completed:
-        """Run a command as an administrator would in the app's folder, e.g. `bin/tootctl version`."""
-        return self.run(command, "mastodon", check, timeout, LIVE, {"RAILS_ENV": "production", "HOME": "/home/mastodon"})
-
-    def put(self, path: str, text: str | bytes, mode: int = 0o644, owner: str = "root:root") -> None:
-        """Write a file, and the folders above it."""
-        data = text.encode() if isinstance(text, str) else text
-        temporary = f"/tmp/put-{secrets.token_hex(4)}"
-        self.run(["touch", temporary])
-        # An argument may not be longer than 128 KiB.
-        for start in range(0, len(data), 60_000):
-            chunk = base64.b64encode(data[start : start + 60_000]).decode()
-            self.run(["sh", "-c", 'printf %s "$1" | base64 -d >>"$2"', "put", chunk, temporary])
-        user, _, group = owner.partition(":")
-        self.run(["install", "-D", "-m", f"{mode:o}", "-o", user, "-g", group or user, temporary, path])
-        self.run(["rm", temporary])
-
-    def get(self, path: str) -> str:
-        return self.read(path).decode(errors="replace")
-
-    def read(self, path: str) -> bytes:
-        """A file as it is. Not by `docker cp`: that does not see /run and, on trixie, /tmp."""
-        return base64.b64decode(self.run(["base64", path]).out)
-
-    def journal(self, unit: str | None = None, since: str | None = None, lines: int | None = None) -> str:
-        """Messages of a unit, as `journalctl -o cat` prints them."""
-        argv = ["journalctl", "--no-pager", "--quiet", "-o", "cat"]
-        argv += ["-u", unit] if unit else []
-        argv += ["--since", since] if since else []
-        argv += ["-n", str(lines)] if lines else []
-        return self.run(argv).out
-
-    def now(self) -> str:
-        """A time for `since`; whole seconds would mix what happened before and after."""
-        return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
-
-    def psql(self, sql: str, database: str = "mastodon_production", check: bool = True) -> str:
-        return self.run(["psql", "-XAtq", "-d", database, "-c", sql], "postgres", check).out.strip()
-
-    def redis(self, *arguments: str) -> str:
-        return self.run(["redis-cli", *arguments]).out.strip()
-
-    def enqueue(self, worker: str, *arguments: Any, queue: str = "default", count: int = 1) -> None:
-        """Give Sidekiq work without Rails, e.g. `enqueue("Standin::SleepWorker", 600, count=60)`."""
-        now = time.time()
-        jobs = [
-            json.dumps({
-                "class": worker, "args": list(arguments), "queue": queue, "retry": True, "version": "7.3.2",
-                "jid": secrets.token_hex(12), "created_at": now, "enqueued_at": now,
-            })
-            for _ in range(count)
-        ]
-        self.redis("sadd", "queues", queue)
-        for start in range(0, count, 200):
-            self.redis("lpush", f"queue:{queue}", *jobs[start : start + 200])
-
-    # --- configuration -----------------------------------------------------------
 
     def set_env(self, **keys: str | None) -> None:
         """Set keys of .env.production, or remove those that are None. Restarts nothing."""
@@ -244,46 +125,6 @@ class Box:
     @property
     def streaming_units(self) -> list[str]:
         return ["mastodon-streaming.service"] if self.suite == "bookworm" else ["mastodon-streaming@4000.service"]
-
-    # --- requests ------------------------------------------------------------------
-
-    def http(
-        self, method: str, path: str, body: str | bytes | None = None, headers: dict[str, str] | None = None,
-        timeout: float = 30, tls: bool = True,
-    ) -> Response:
-        """A request through nginx from outside, as a browser would send it."""
-        connection = (
-            http.client.HTTPSConnection(self.address, timeout=timeout, context=ssl._create_unverified_context())
-            if tls
-            else http.client.HTTPConnection(self.address, timeout=timeout)
-        )
-        try:
-            connection.request(method, path, body, {"Host": DOMAIN, **(headers or {})})
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
-            return Response(answer.status, {key.lower(): value for key, value in answer.getheaders()}, text)
-        finally:
-            connection.close()
-
-    def get_page(self, path: str, timeout: float = 30) -> Response:
-        return self.http("GET", path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=timeout)
-
-    def post(self, text: str, timeout: float = 30, **extra: Any) -> Response:
-        """Publish a post."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        return self.http("POST", "/api/v1/statuses", json.dumps({"status": text, **extra}).encode(), headers, timeout)
-
-    def upload(self, data: bytes, filename: str, api: str = "v2", timeout: float = 60) -> Response:
-        """Upload a picture or a video; v2 leaves videos to Sidekiq and answers 202."""
-        boundary = secrets.token_hex(12)
-        body = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode() + data + f"\r\n--{boundary}--\r\n".encode()
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return self.http("POST", f"/api/{api}/media", body, headers, timeout)
-
-    # --- health ----------------------------------------------------------------------
 
     def ready(self, timeout: float = 90) -> float:
         """Wait until a post through nginx is accepted and its job is done; seconds it took."""
@@ -335,12 +176,12 @@ class Box:
     def _not_ready(self, timeout: float, trouble: str) -> BoxError:
         self.container.reload()
         if self.container.status != "running":
-            return BoxError(f"box {self.name} is {self.container.status}:\n{_tail(self.container.logs().decode(errors='replace'))}")
+            return BoxError(f"box {self.name} is {self.container.status}:\n{tail_of(self.container.logs().decode(errors='replace'))}")
         units = ["postgresql@*-main.service", "redis-server.service", "nginx.service", "mastodon-web.service",
                  "mastodon-sidekiq.service", *self.streaming_units]
         bad = next((unit for unit in units if "active" not in self._states(unit)), "mastodon-web.service")
         log = self.run(["journalctl", "--no-pager", "-u", bad, "-n", str(ERROR_LINES)], check=False).out
-        return BoxError(f"box {self.name} was not ready within {timeout:.0f} s: {trouble}; {bad} says:\n{_tail(log)}")
+        return BoxError(f"box {self.name} was not ready within {timeout:.0f} s: {trouble}; {bad} says:\n{tail_of(log)}")
 
     def _states(self, unit: str) -> list[str]:
         return self.run(["systemctl", "show", "--value", "-p", "ActiveState", unit], check=False).out.split()
@@ -349,7 +190,7 @@ class Box:
 def boxes() -> list[Box]:
     """Every box of this machine, whoever started it."""
     found = _docker().containers.list(all=True, filters={"label": f"{LABEL}=1"})
-    return [Box(container.labels.get(f"{LABEL}.suite", ""), container.name, container) for container in found]
+    return [Box(container.labels.get(f"{LABEL}.suite", ""), str(container.name), container) for container in found]
 
 
 def purge() -> int:
@@ -358,7 +199,3 @@ def purge() -> int:
     for box in found:
         box.remove()
     return len(found)
-
-
-def _tail(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-ERROR_LINES:])
