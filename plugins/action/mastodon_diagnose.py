@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
         try:
-            result.update(changed=False, diagnosis=wrap_var(self._diagnosis(variables)))
+            result.update(changed=False, diagnosis=wrap_var(self._diagnosis(variables)))  # type: ignore[no-untyped-call]
         except (_options.OptionError, _catalogue.CatalogueError, _waivers.WaiverError) as error:
             result.update(failed=True, msg=str(error))
         return result

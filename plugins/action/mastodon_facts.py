@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
         directories = [str(pathlib.Path(name).expanduser().absolute()) for name in own["known_issues_dirs"]]
         signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_catalogue.load(directories)))
         if own["recorded"]:
-            return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}
+            return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}  # type: ignore[no-untyped-call]
         arguments.setdefault("signatures", signatures)
         start = time.monotonic()
         result = self._run_module(arguments, variables)
@@ -81,12 +81,12 @@ class ActionModule(ActionBase):
     def _disk_alone(self, told: str) -> Result:
         match = _df.NO_ROOM.search(told)
         why = match[0].lower() if match else "no room"
-        answer = self._low_level_execute_command(_df.COMMAND, sudoable=True)
+        answer = self._low_level_execute_command(_df.COMMAND, sudoable=True)  # type: ignore[no-untyped-call]
         reason = f"there was no room for a temporary file on this host ({why}), so only df could be run"
         facts = _df.facts(str(answer.get("stdout") or "")[:200_000], reason)
         if "disk" not in facts:
             return {"failed": True, "msg": f"{reason}, and df gave nothing that could be read"}
-        return {"ansible_facts": {"mastodon": wrap_var(facts)}, "changed": False, "msg": reason}
+        return {"ansible_facts": {"mastodon": wrap_var(facts)}, "changed": False, "msg": reason}  # type: ignore[no-untyped-call]
 
 
 def _without_noise(result: Result) -> Result:

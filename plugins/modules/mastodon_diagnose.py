@@ -15,7 +15,7 @@ author:
   - fediops.mastodon contributors (@fediops)
 description:
   - Compares the facts that M(fediops.mastodon.mastodon_facts) read on the hosts of the play with the catalogue of known issues.
-  - Names root causes first. What another finding explains is reported below its cause, also when the cause is on another host of the instance.
+  - Names root causes first. What another finding explains is reported below its cause, on whichever host of the instance that is.
   - What could not be checked is reported as unknown with the reason, never as clear.
   - Runs on the controller, once for all hosts of the play, and asks no host.
 options:

@@ -46,8 +46,8 @@ options:
     default: never
   display:
     description:
-      - When to show the text. V(last) is after everything else and needs the callback plugin of the playbooks of this collection; in another
-        playbook it is the same as V(now).
+      - When to show the text. V(last) is after everything else and needs the callback plugin beside the playbooks of this collection; in
+        another playbook it is the same as V(now).
     type: str
     choices: [now, last, none]
     default: now

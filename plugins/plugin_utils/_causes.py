@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 
 Node = tuple[str, str]  # (host, id of the known issue)
@@ -53,14 +53,14 @@ def causes(
 
 def _instances(facts: t.Mapping[str, dict[str, t.Any]]) -> dict[str, str]:
     """Domain of each host. A database host knows none: it belongs to the instance when there is only one."""
-    domains = {host: str((fact.get("install") or {}).get("domain") or "") for host, fact in facts.items()}
+    domains = {host: str(branch(fact, "install").get("domain") or "") for host, fact in facts.items()}
     named = set(filter(None, domains.values()))
     return {host: domain or next(iter(named)) for host, domain in domains.items()} if len(named) == 1 else domains
 
 
 def _serves(host: str, other: str, effect: KnownIssue, facts: t.Mapping[str, dict[str, t.Any]], instances: dict[str, str]) -> bool:
     def has_role(name: str) -> bool:
-        return effect.component in ((facts[name].get("install") or {}).get("roles") or ())
+        return effect.component in entries(branch(facts[name], "install").get("roles"))
 
     same_instance = bool(instances[host]) and instances[host] == instances[other]
     return effect.component in _SERVED and same_instance and has_role(host) and not has_role(other)

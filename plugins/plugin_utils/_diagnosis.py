@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Node, causes
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, evidence, judge
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -91,12 +91,12 @@ def _unusable(raw: t.Any) -> str | None:
         return "the facts are not those of fediops.mastodon.mastodon_facts"
     if raw.get("schema") != 1:
         return f"the facts have schema {clean_line(raw.get('schema'), 20)}, this version of the collection reads schema 1"
-    install = raw.get("install") or {}
+    install = branch(raw, "install")
     if install.get("found") is False and not install.get("roles"):
-        searched = "; ".join(clean_line(place, 200) for place in (install.get("searched") or [])[:8])
+        searched = "; ".join(clean_line(place, 200) for place in entries(install.get("searched"))[:8])
         return clean_line("no Mastodon found on this host" + (f": {searched}" if searched else ""), 1000)
     if "found" not in install and not _disk_only(raw):
-        probe = (raw.get("probes") or {}).get("install") or {}
+        probe = branch(raw, "probes", "install")
         return clean_line(
             f"could not look for Mastodon: {probe.get('reason') or 'the subset install is ' + str(probe.get('state', 'missing'))}"
         )
@@ -194,7 +194,7 @@ def _unseen(reason: str) -> Diagnosis:
 
 def _probes(facts: Facts) -> dict[str, t.Any]:
     probes = {}
-    for name, raw in (facts.get("probes") or {}).items():
+    for name, raw in branch(facts, "probes").items():
         if not isinstance(raw, dict) or not re.match(r"[a-z_]{1,40}\Z", name):
             continue
         state = raw.get("state")

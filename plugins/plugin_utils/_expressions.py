@@ -15,7 +15,6 @@ import typing as t
 
 import jinja2
 import jinja2.exceptions
-import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
 
@@ -115,7 +114,10 @@ def check(source: str, *, text: bool, item: bool = False, signatures: t.Containe
         return
     tree = _parse(source, text=text)
     allowed = FACT_NAMES | FUNCTIONS | ({"item"} if item else set())
-    for name in sorted(jinja2.meta.find_undeclared_variables(tree)):
+    names = list(tree.find_all(jinja2.nodes.Name))
+    # What a text sets itself (a loop's variable) is not asked for. jinja2.meta knows better, but compiles the whole text to find out.
+    own = {node.name for node in names if node.ctx != "load"} | {"loop"}
+    for name in sorted({node.name for node in names} - own):
         if name not in allowed and name not in _TEXT.globals:
             raise ExpressionError(f'"{name}" is not the name of a fact (facts are {", ".join(sorted(FACT_NAMES))})')
     for node in tree.find_all((jinja2.nodes.Filter, jinja2.nodes.Test, jinja2.nodes.Call, jinja2.nodes.Include, jinja2.nodes.Import)):
@@ -168,6 +170,18 @@ def _template(source: str) -> jinja2.Template:
     return _TEXT.from_string(source)
 
 
+def branch(facts: t.Any, *path: str) -> dict[str, t.Any]:
+    """The mapping at a path of the facts; empty when there is none, or when a stranger's facts hold something else there."""
+    for part in path:
+        facts = facts.get(part) if isinstance(facts, dict) else None
+    return facts if isinstance(facts, dict) else {}
+
+
+def entries(value: t.Any) -> list[t.Any]:
+    """A list of the facts, or none."""
+    return value if isinstance(value, list) else []
+
+
 class Scope:
     """The facts of one host as the expressions of one known issue see them."""
 
@@ -178,8 +192,8 @@ class Scope:
         self._names.update(seen=self.seen, fresh=self.fresh, age=self.age, units=self.units, probe=self.probe)
 
     def signature(self, name: str) -> t.Any:
-        logs = self._facts.get("logs")
-        if not isinstance(logs, dict) or not isinstance(logs.get("signatures"), dict):
+        logs = branch(self._facts, "logs")
+        if not isinstance(logs.get("signatures"), dict):
             raise jinja2.UndefinedError("logs were not read")
         return logs["signatures"].get(name if "." in name else f"{self._issue}.{name}") or {}
 
@@ -201,14 +215,14 @@ class Scope:
         return max(0.0, float(self._facts.get("time_epoch", 0)) - float(last)) if last else NEVER_SECONDS
 
     def units(self, role: str) -> list[t.Any]:
-        services = self._facts.get("services")
-        if not isinstance(services, dict) or not isinstance(services.get("units"), list):
+        services = branch(self._facts, "services")
+        if not isinstance(services.get("units"), list):
             raise jinja2.UndefinedError("services were not read")
         return [unit for unit in services["units"] if isinstance(unit, dict) and unit.get("role") == role]
 
     def probe(self, subset: str) -> str:
         """State of a subset; "skipped" for one this host does not know."""
-        return str(((self._facts.get("probes") or {}).get(subset) or {}).get("state", "skipped"))
+        return str(branch(self._facts, "probes", subset).get("state", "skipped"))
 
     def condition(self, source: str) -> bool:
         """Answer of a condition, or Undecided when a fact is absent or of a kind the expression cannot use."""

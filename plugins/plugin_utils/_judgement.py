@@ -10,7 +10,7 @@ import datetime
 import operator
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, subsets_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries, subsets_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -65,11 +65,11 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
 
 def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
     """None when the issue is about such a host."""
-    install = facts.get("install") or {}
+    install = branch(facts, "install")
     if issue.roles:
         if "roles" not in install:
             return Judgement("unknown", _why_missing(facts, ("install",), "the roles of this host are not known"))
-        if not set(issue.roles) & set(install["roles"]):
+        if not set(issue.roles) & set(entries(install["roles"])):
             return Judgement("not_applicable")
     bare = install.get("found") is False  # a database host of its own has neither a version nor a deployment
     if issue.deployments:
@@ -78,7 +78,7 @@ def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
         if install["deployment"] not in issue.deployments:
             return Judgement("not_applicable")
     if issue.versions:
-        number = (install.get("version") or {}).get("number")
+        number = branch(install, "version").get("number")
         if not number:
             return Judgement("not_applicable") if bare else Judgement("unknown", "the version of Mastodon is not known")
         if not all(_in_range(tuple(number), compare, wanted) for compare, wanted in issue.versions):
@@ -93,7 +93,7 @@ def _in_range(number: tuple[int, ...], compare: str, wanted: tuple[int, ...]) ->
 
 def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
     """The reason a probe gave, of the first of these subsets that did not end well."""
-    probes = facts.get("probes") or {}
+    probes = branch(facts, "probes")
     for subset in subsets:
         probe = probes.get(subset)
         if isinstance(probe, dict) and probe.get("state") != "ok":
@@ -110,20 +110,18 @@ def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
 def evidence(issue: KnownIssue, facts: Facts) -> list[Entry]:
     """What speaks for a finding: the facts the issue names, then the log lines of its signatures."""
     scope = Scope(facts, issue.id)
-    entries: list[Entry] = []
+    told: list[Entry] = []
     for item in issue.evidence:
         if not scope.has(item.fact):
             continue
         values = [scope.text(item.value, entry) for entry in scope.items(item.each)] if item.each else [scope.text(item.value)]
         values = list(dict.fromkeys(filter(None, map(clean_line, values))))
-        entries += [{"fact": item.fact, "value": value} for value in values[:_MOST_OF_EACH]]
+        told += [{"fact": item.fact, "value": value} for value in values[:_MOST_OF_EACH]]
         if len(values) > _MOST_OF_EACH:
-            entries.append({"fact": item.fact, "value": f"+ {len(values) - _MOST_OF_EACH}"})
+            told.append({"fact": item.fact, "value": f"+ {len(values) - _MOST_OF_EACH}"})
     for name in issue.signatures:
-        entries += _of_signature(
-            f"{issue.id}.{name}", name, (((facts.get("logs") or {}).get("signatures")) or {}).get(f"{issue.id}.{name}")
-        )
-    return entries
+        told += _of_signature(f"{issue.id}.{name}", name, branch(facts, "logs", "signatures").get(f"{issue.id}.{name}"))
+    return told
 
 
 def _of_signature(key: str, name: str, seen: t.Any) -> list[Entry]:
@@ -133,14 +131,14 @@ def _of_signature(key: str, name: str, seen: t.Any) -> list[Entry]:
     entry: Entry = {"fact": f"logs.signatures.{key}", "value": f"{name} x{seen['count']}{_span(first, last)}"}
     if first is not None:
         entry["time"] = first
-    entries = [entry]
-    for sample in (seen.get("samples") or [])[:_MOST_SAMPLES]:
+    told = [entry]
+    for sample in entries(seen.get("samples"))[:_MOST_SAMPLES]:
         if isinstance(sample, dict) and sample.get("text"):
             source = " ".join(dict.fromkeys(filter(None, (clean_line(sample.get(part) or "", 80) for part in ("origin", "name")))))
             entry = {"source": source or "log", "value": clean_line(sample["text"])}
             time = _number(sample.get("time_epoch"))
-            entries.append(entry if time is None else {**entry, "time": time})
-    return entries
+            told.append(entry if time is None else {**entry, "time": time})
+    return told
 
 
 def _number(value: t.Any) -> float | None:

@@ -11,6 +11,7 @@ escaped escaping could not run.
 from __future__ import annotations
 
 import base64
+import datetime
 import functools
 import hashlib
 import pathlib
@@ -21,7 +22,7 @@ import markupsafe
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import COMPONENTS
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import view
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import LANGUAGES, count, text
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import LANGUAGES, count, headline, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -39,6 +40,7 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
         run=diagnosis["run"],
         verdict=diagnosis["verdict"],
+        headline={other: _headline(diagnosis, hosts, other) for other in LANGUAGES},
         hosts=hosts,
         totals=[(verdict, sum(1 for host in hosts if host["verdict"] == verdict)) for verdict in view.VERDICTS],
         causes=_causes(hosts),
@@ -62,7 +64,7 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=jinja2.FileSystemLoader(_HERE)
     )
     env.globals.update(word=_word, counted=_counted, both=_both, attributes=_attributes, text=text)
-    env.filters.update(line=clean_line, lines=clean_text, utc=_utc)
+    env.filters.update(line=clean_line, lines=clean_text, utc=_utc, breakable=_breakable)
     return env.get_template("page.html.j2")
 
 
@@ -93,9 +95,17 @@ def _attributes(name: str, key: str, language: str) -> markupsafe.Markup:
     return markupsafe.Markup(" ").join(markupsafe.Markup('{}="{}"').format(key_, value) for key_, value in pairs)
 
 
-def _utc(epoch: float) -> str:
-    import datetime
+def _breakable(value: object) -> markupsafe.Markup:
+    """A long dotted name that may be broken after its dots rather than anywhere."""
+    return markupsafe.Markup(".<wbr>").join(clean_line(value).split("."))
 
+
+def _headline(diagnosis: view.Diagnosis, hosts: list[dict[str, t.Any]], language: str) -> str:
+    verdict = diagnosis["verdict"]
+    return headline(verdict, sum(1 for host in hosts if host["verdict"] == verdict), len(hosts), language)
+
+
+def _utc(epoch: float) -> str:
     return f"{datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -140,8 +150,10 @@ def _causes(hosts: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
         for card in host["cards"]:
             finding = card["finding"]
             if finding["rank"] == 1:
-                cause = causes.setdefault(finding["id"], {"finding": finding, "hosts": []})
+                cause = causes.setdefault(finding["id"], {"finding": finding, "hosts": [], "titles": []})
                 cause["hosts"].append(host)
+                if finding["title"] not in cause["titles"]:
+                    cause["titles"].append(finding["title"])  # titles hold facts, so they may differ from host to host
     ordered = sorted(
         causes.values(),
         key=lambda cause: (view.SEVERITIES.index(cause["finding"]["severity"]), -len(cause["hosts"]), cause["finding"]["id"]),

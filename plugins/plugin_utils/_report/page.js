@@ -36,7 +36,7 @@
     root.lang = code;
     for (const button of all("[data-language]")) button.setAttribute("aria-pressed", String(button.dataset.language === code));
     for (const element of all("[data-aria-label-en]")) element.setAttribute("aria-label", element.getAttribute(`data-aria-label-${code}`));
-    document.title = document.querySelector("h1").innerText;
+    document.title = `${document.querySelector("h1").innerText}: ${document.querySelector(".big").innerText}`;
     filter();
   }
 

@@ -13,7 +13,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "faults": ("faults", "pannes"),
     "incomplete": ("incomplete", "incomplet"),
     "advice": ("advice", "conseil"),
-    "clear": ("clear", "rien à signaler"),
+    "clear": ("clear", "sain"),
     "critical": ("critical", "critique"),
     "error": ("error", "erreur"),
     "warning": ("warning", "alerte"),
@@ -50,6 +50,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "clear_hosts_many": ("{n} more hosts: nothing found", "{n} autres hôtes : rien à signaler"),
     "host_one": ("{n} server", "{n} serveur"),
     "host_many": ("{n} servers", "{n} serveurs"),
+    "headline_faults_one": ("{n} of {of} has faults", "{n} sur {of} est en panne"),
+    "headline_faults_many": ("{n} of {of} have faults", "{n} sur {of} sont en panne"),
+    "headline_incomplete_one": ("{n} of {of} could not be fully checked", "{n} sur {of} n'a pas pu être entièrement vérifié"),
+    "headline_incomplete_many": ("{n} of {of} could not be fully checked", "{n} sur {of} n'ont pas pu être entièrement vérifiés"),
+    "headline_advice": ("No faults on {of}, some advice", "Aucune panne sur {of}, quelques conseils"),
+    "headline_clear": ("No faults on {of}", "Aucune panne sur {of}"),
     # labels
     "because": ("because", "preuve"),
     "explains": ("explains", "explique"),
@@ -113,3 +119,9 @@ def text(key: str, language: str, **values: object) -> str:
 def count(key_one: str, key_many: str, number: int, language: str) -> str:
     """A counted word. French counts 0 as one, English as many."""
     return text(key_one if number == 1 or (number == 0 and language == "fr") else key_many, language, n=number)
+
+
+def headline(verdict: str, number: int, hosts: int, language: str) -> str:
+    """The diagnosis in one sentence; `number` hosts have this verdict."""
+    key = f"headline_{verdict}" + (("_one" if number == 1 else "_many") if verdict in ("faults", "incomplete") else "")
+    return text(key, language, n=number, of=count("host_one", "host_many", hosts, language))
