@@ -71,8 +71,8 @@ def test_ansible_runner_project(clone: Path, tmp_path: Path) -> None:
     data = tmp_path / "runner"
     data.mkdir()
     clone.rename(data / "project")
-    shutil.copytree(data / "project" / "inventories" / "demo", data / "inventory")
-    output = run(tmp_path, "ansible-runner", "run", str(data), "-p", "playbooks/diagnose.yml")
+    inventory = data / "project" / "inventories" / "demo" / "hosts.yml"
+    output = run(tmp_path, "ansible-runner", "run", str(data), "-p", "playbooks/diagnose.yml", "--inventory", str(inventory))
     assert_diagnosed(data / "project" / "mastodon-report", output)
 
 
