@@ -14,5 +14,5 @@ require 'bootsnap'
 Bootsnap.setup(
   cache_dir: File.expand_path('../tmp/cache', __dir__),
   development_mode: ENV['RAILS_ENV'] == 'development',
-  load_path_cache: true, compile_cache_iseq: false, compile_cache_yaml: false
+  load_path_cache: true, compile_cache_iseq: true, compile_cache_yaml: true
 )
