@@ -79,10 +79,10 @@ class Exceptions:
                 # Rails 7.1, 7.2: "Causes:" and then one line of the same shape for each, the innermost last
                 block.name, block.message = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT]
                 return
-            if not line.id and block.name == line.fields["class"] and not block.frame and line.fields.get("frame"):
-                if time - block.time < BLOCK_SECONDS:  # Puma reports a death in one line, Ruby in the next
-                    block.frame = line.fields["frame"]
-                    return
+            same = (block.name, block.message) == (line.fields["class"], line.fields["message"][:MESSAGE_LIMIT])
+            if same and origin == "web" and not line.id and not block.frame and time - block.time < BLOCK_SECONDS:
+                block.frame = line.fields.get("frame", "")  # Puma reports a death in one line, Ruby in the next
+                return
             if block.quick and kind == "exception" and line.id and time - block.time < BLOCK_SECONDS:
                 block.name, block.message, block.quick = line.fields["class"], line.fields["message"][:MESSAGE_LIMIT], False
                 self._latest[process] = block
@@ -139,7 +139,7 @@ class Exceptions:
                 "request_ids": [ident[:64] for ident in group.ids],
             }
             if frame:
-                entry["frame"] = redactor.clean(frame, 160)
+                entry["frame"] = frame[:160]  # nothing but a path of the application and a number
             found.append(entry)
         return found, self._other + sum(group.count for _key, group in ranked[groups:])
 

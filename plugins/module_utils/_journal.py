@@ -15,6 +15,9 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 ENTRY_LIMIT = 1 << 20  # journald keeps a line under 48 kB; anything near this is hostile or damaged
 MESSAGE_LIMIT = 16384  # bytes of a message handed on
 
+_Sender = Tuple[str, str, int, str, bool]  # unit, identifier, pid, transport, about
+_Senders = Dict[Tuple[bytes, bytes, bytes, bytes, bytes], _Sender]
+
 FIELDS = ("MESSAGE", "_SYSTEMD_UNIT", "UNIT", "SYSLOG_IDENTIFIER", "_PID", "_TRANSPORT")
 
 
@@ -52,11 +55,13 @@ def arguments(units: Iterable[str], since_epoch: float, lines: int, kernel: bool
 def parse(chunks: Iterable[bytes]) -> Iterator[Entry]:
     """Entries of an export stream, in order. Never raises on content; an entry cut at the end is left out."""
     data = b""
+    senders: _Senders = {}
     skipping = False  # inside an entry that was too big or damaged: wait for the next one
     for chunk in chunks:
         data = data + chunk if data else chunk
         position = 0
         size = len(data)
+        entry: Optional[Entry]
         while position < size:
             if skipping:
                 found = data.find(b"\n\n__CURSOR=", position)
@@ -65,15 +70,14 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Entry]:
                     break
                 position, skipping = found + 2, False
             end = data.find(b"\n\n", position)
-            fields: Optional[Dict[bytes, bytes]] = None
             if end >= 0:
-                try:
+                try:  # most entries are text only
                     fields = dict([line.split(b"=", 1) for line in data[position:end].split(b"\n")])
-                except ValueError:  # a line without "=": a binary field (or an empty leading line)
-                    fields = None
-                if fields is not None:
+                except ValueError:  # a line without "=": the name of a binary field, or an empty line in front
+                    pass
+                else:
                     position = end + 2
-                    entry = _entry(fields)
+                    entry = _entry(fields, senders)
                     if entry is not None:
                         yield entry
                     continue
@@ -87,7 +91,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Entry]:
                 skipping = True
                 continue
             position = stop
-            entry = _entry(fields or {})
+            entry = _entry(fields, senders)
             if entry is not None:
                 yield entry
         data = data[position:]
@@ -125,23 +129,31 @@ def _careful(data: bytes, position: int) -> Tuple[int, Dict[bytes, bytes]]:
         position = stop + 1
 
 
-def _entry(fields: Dict[bytes, bytes]) -> Optional[Entry]:
-    message = fields.get(b"MESSAGE")
+def _entry(fields: Dict[bytes, bytes], senders: _Senders) -> Optional[Entry]:
+    get = fields.get
+    message = get(b"MESSAGE")
     if message is None:
         return None
+    key = (get(b"_SYSTEMD_UNIT", b""), get(b"UNIT", b""), get(b"SYSLOG_IDENTIFIER", b""), get(b"_PID", b""), get(b"_TRANSPORT", b""))
     try:
         time = int(fields[b"__REALTIME_TIMESTAMP"][:18]) / 1e6
-        pid = int(fields.get(b"_PID", b"0")[:10])
+        sender = senders.get(key)
+        if sender is None:
+            if len(senders) > 4096:
+                senders.clear()
+            sender = senders[key] = _sender(*key)
     except (KeyError, ValueError):
         return None
-    identifier = fields.get(b"SYSLOG_IDENTIFIER", b"")
-    unit, about = fields.get(b"_SYSTEMD_UNIT", b""), False
-    if b"UNIT" in fields and (pid == 1 or identifier.startswith(b"(")):  # PID 1, or its child "(bundle)" before it became the service
-        unit, about = fields[b"UNIT"], True
-    if len(message) > MESSAGE_LIMIT:
-        message = message[:MESSAGE_LIMIT]
-    transport = fields.get(b"_TRANSPORT", b"")
-    return Entry(time, _text(unit), _text(identifier), pid, _text(transport), message, about)
+    unit, identifier, pid, transport, about = sender
+    return Entry(time, unit, identifier, pid, transport, message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT], about)
+
+
+def _sender(unit: bytes, about: bytes, identifier: bytes, process: bytes, transport: bytes) -> _Sender:
+    """Who wrote an entry, or which unit systemd wrote about."""
+    pid = int(process[:10] or b"0")
+    # PID 1, or its child "(bundle)" before it became the service; anyone else may claim to be about a unit
+    speaks = bool(about) and (pid == 1 or (identifier.startswith(b"(") and about == unit))
+    return _text(about if speaks else unit), _text(identifier), pid, _text(transport), speaks
 
 
 def _text(value: bytes) -> str:

@@ -43,6 +43,7 @@ _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://)(?:[^\s/?#@:\"'<>]*:(?
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?|signature(?:-input)?)(\\*[\"']?\s*(?:=>|[:=])\s*)(?![\"'\\])\S.*")
 _PAIR = re.compile(
     r"(?i)(?<![a-z0-9_.\-\]\[])(?<!::)([a-z0-9_.\-\[\]]{0,60}?(?:" + _SENSITIVE + r")[a-z0-9_.\-\[\]]{0,60})"
+    r"(?<!\.rb)(?<!\.erb)(?<!\.haml)(?<!\.js)"
     r"(\\*[\"'`]?\s{0,3}(?:=>|[:=](?!:))\s{0,3})(?:" + _QUOTED.replace("{n}", "3") + r"|[^\s,;&\"'}\])]+)"
 )
 _SWITCH = re.compile(

@@ -101,7 +101,7 @@ class Tally:
         elif kind == "request":
             status = line.fields["status"]
             self._answered(str(status), line.fields["method"] == "POST" and line.fields["path"] == POSTS_PATH, time)
-            sample = text
+            sample = _request_text(line)
             if status < 500 and "class" not in line.fields:
                 return
         elif kind == "access":
@@ -174,6 +174,13 @@ class Tally:
             "signatures": self.matcher.result(self.redactor, samples, limit),
             "_oom_kills": [{key: value for key, value in kill.items() if key != "pid"} for kill in self.oom_kills],
         }
+
+
+def _request_text(line: Line) -> str:
+    """A request line without the fields that tell nothing, so that its error is not cut off."""
+    fields = line.fields
+    text = f"[{line.id}] method={fields['method']} path={fields['path']} status={fields['status']}"
+    return f"{text} error='{fields['class']}: {fields['message']}'" if "class" in fields else text
 
 
 def text_of(message: bytes) -> str:

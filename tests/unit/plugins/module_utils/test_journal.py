@@ -9,9 +9,10 @@ import tracemalloc
 
 from collections.abc import Iterator
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._journal import ENTRY_LIMIT, arguments, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._journal import ENTRY_LIMIT, arguments, parse
 
 
 def text_field(name: bytes, value: bytes) -> bytes:
@@ -102,7 +103,9 @@ def test_systemd_speaks_of_a_unit_and_nobody_else_does() -> None:
     forged = entry(b"forged", unit=b"evil.service", pid=b"50", UNIT=b"mastodon-web.service", SYSLOG_IDENTIFIER=b"evil")
     found = list(parse([own + child + forged]))
     assert [(one.unit, one.about) for one in found] == [
-        ("mastodon-web.service", True), ("mastodon-web.service", True), ("evil.service", False),
+        ("mastodon-web.service", True),
+        ("mastodon-web.service", True),
+        ("evil.service", False),
     ]
 
 
@@ -116,7 +119,13 @@ def test_one_call_asks_for_units_systemd_and_the_kernel() -> None:
     assert words[:2] == ("journalctl", "-o")
     assert "--since=@1763637600.500000" in words
     assert list(words[words.index("_SYSTEMD_UNIT=a.service") :])[:7] == [
-        "_SYSTEMD_UNIT=a.service", "_SYSTEMD_UNIT=b.service", "+", "_PID=1", "UNIT=a.service", "UNIT=b.service", "+",
+        "_SYSTEMD_UNIT=a.service",
+        "_SYSTEMD_UNIT=b.service",
+        "+",
+        "_PID=1",
+        "UNIT=a.service",
+        "UNIT=b.service",
+        "+",
     ]
     assert words[-6] == "_TRANSPORT=kernel"
     assert not any(word.startswith("_SYSTEMD_UNIT") for word in arguments([], 0.0, 10))

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._lines import ORIGINS, parse, strip_prefix
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import ORIGINS, parse, strip_prefix
 
 RID = "0a61dd31-49d7-4650-81a5-1f8ba24fd193"
 REQUEST_41 = (
@@ -56,13 +57,16 @@ def test_a_stranger_cannot_write_a_fault_into_the_log() -> None:
     request = REQUEST_45.replace("/api/v1/statuses", "/PG::UndefinedColumn/status=500")
     assert "PG::UndefinedColumn" not in parse("web", request).text
     nginx = (
-        '2026/01/02 03:04:05 [error] 9#9: *1 open() "/x/public/a" failed (2: No such file or directory), client: 192.0.2.1, server: m.example, '
+        '2026/01/02 03:04:05 [error] 9#9: *1 open() "/x/public/a" failed (2: No such file or directory), client: 192.0.2.1, server: m, '
         'request: "GET /upstream timed out (110 HTTP/1.1", host: "m.example", referrer: "https://x/connect() failed"'
     )
     line = parse("proxy", nginx)
     assert "upstream timed out" not in line.text
     assert "connect() failed" not in line.text
-    job = '2026-01-02T03:04:05.678Z pid=77 tid=abc WARN: {"context":"Job raised exception","job":{"class":"X","args":["PG::DiskFull"],"jid":"0123456789abcdef01234567"}}'
+    job = (
+        '2026-01-02T03:04:05.678Z pid=77 tid=abc WARN: {"context":"Job raised exception","job":{"class":"X","args":["PG::DiskFull"],'
+        '"jid":"0123456789abcdef01234567"}}'
+    )
     assert "PG::DiskFull" not in parse("sidekiq", job).text
     kiq8 = (
         'INFO  2026-01-02T03:04:05.678Z pid=77 tid=abc context=Job raised exception job={"retry"=>16, "args"=>["PG::DiskFull }: x"], '
@@ -76,16 +80,27 @@ def test_a_stranger_cannot_write_a_fault_into_the_log() -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        (f"[{RID}] Errno::ENOSPC (No space left on device @ rb_sysopen - /x):", "Errno::ENOSPC", "No space left on device @ rb_sysopen - /x"),
+        (
+            f"[{RID}] Errno::ENOSPC (No space left on device @ rb_sysopen - /x):",
+            "Errno::ENOSPC",
+            "No space left on device @ rb_sysopen - /x",
+        ),
         (
             f"[{RID}] ActiveRecord::StatementInvalid (PG::UndefinedColumn: ERROR:  column statuses.quote_id does not exist",
-            "PG::UndefinedColumn", "ERROR:  column statuses.quote_id does not exist",
+            "PG::UndefinedColumn",
+            "ERROR:  column statuses.quote_id does not exist",
         ),
         (f"[{RID}] OpenSSL::Cipher::CipherError ():", "OpenSSL::Cipher::CipherError", ""),
-        ("[7] ! Unable to load application: ActiveRecord::ConnectionNotEstablished: connection failed", "ActiveRecord::ConnectionNotEstablished",
-         "connection failed"),
-        ("/x/live/config/environments/production.rb:8:in 'fetch': key not found: \"OTP_SECRET\" (KeyError)", "KeyError",
-         'key not found: "OTP_SECRET"'),
+        (
+            "[7] ! Unable to load application: ActiveRecord::ConnectionNotEstablished: connection failed",
+            "ActiveRecord::ConnectionNotEstablished",
+            "connection failed",
+        ),
+        (
+            "/x/live/config/environments/production.rb:8:in 'fetch': key not found: \"OTP_SECRET\" (KeyError)",
+            "KeyError",
+            'key not found: "OTP_SECRET"',
+        ),
     ],
 )
 def test_exceptions_of_the_web(text: str, name: str, message: str) -> None:
@@ -129,12 +144,21 @@ KIQ = "2026-01-02T03:04:05.678Z pid=77 tid=abc class=PushWorker jid=0123456789ab
     ("text", "word", "name"),
     [
         (KIQ, "fail", "PushWorker"),
-        ("\x1b[32mINFO\x1b[0m  2026-01-02T03:04:05.678Z pid=77 tid=abc jid=0123456789abcdef01234567 class=PushWorker elapsed=0.3: fail", "fail",
-         "PushWorker"),
-        ("2018-03-26T07:37:02.021Z 3589 TID-gs3lf9s9g ActivityPub::DeliveryWorker JID-7e32f6acd39df0171c2dad00 INFO: fail: 0.148 sec", "fail",
-         "ActivityPub::DeliveryWorker"),
-        ("2018-03-26T07:37:02.021Z 3589 TID-gs3lf9s9g ActivityPub::DeliveryWorker JID-7e32f6acd39df0171c2dad00 INFO: done: 0.148 sec", "done",
-         "ActivityPub::DeliveryWorker"),
+        (
+            "\x1b[32mINFO\x1b[0m  2026-01-02T03:04:05.678Z pid=77 tid=abc jid=0123456789abcdef01234567 class=PushWorker elapsed=0.3: fail",
+            "fail",
+            "PushWorker",
+        ),
+        (
+            "2018-03-26T07:37:02.021Z 3589 TID-gs3lf9s9g ActivityPub::DeliveryWorker JID-7e32f6acd39df0171c2dad00 INFO: fail: 0.148 sec",
+            "fail",
+            "ActivityPub::DeliveryWorker",
+        ),
+        (
+            "2018-03-26T07:37:02.021Z 3589 TID-gs3lf9s9g ActivityPub::DeliveryWorker JID-7e32f6acd39df0171c2dad00 INFO: done: 0.148 sec",
+            "done",
+            "ActivityPub::DeliveryWorker",
+        ),
     ],
 )
 def test_job_lines(text: str, word: str, name: str) -> None:
@@ -147,9 +171,14 @@ def test_job_lines(text: str, word: str, name: str) -> None:
     ("text", "name"),
     [
         ("2026-01-02T03:04:05.678Z pid=77 tid=abc WARN: PG::ConnectionBad: connection to server failed", "PG::ConnectionBad"),
-        ("WARN  2026-09-08T12:20:14.771Z pid=1 tid=1kq9: NameError: undefined local variable or method 'x' for an instance of Account", "NameError"),
-        ("2016-04-22T11:11:27.401Z 9118 TID-oux4k1a8c WARN: ActiveRecord::ConnectionTimeoutError: could not obtain",
-         "ActiveRecord::ConnectionTimeoutError"),
+        (
+            "WARN  2026-09-08T12:20:14.771Z pid=1 tid=1kq9: NameError: undefined local variable or method 'x' for an instance of Account",
+            "NameError",
+        ),
+        (
+            "2016-04-22T11:11:27.401Z 9118 TID-oux4k1a8c WARN: ActiveRecord::ConnectionTimeoutError: could not obtain",
+            "ActiveRecord::ConnectionTimeoutError",
+        ),
     ],
 )
 def test_errors_of_jobs(text: str, name: str) -> None:
@@ -177,10 +206,13 @@ def test_streaming() -> None:
 
 
 def test_nginx() -> None:
-    line = parse("proxy", (
-        '2026/01/02 03:04:05 [error] 990#990: *48110 connect() failed (111: Connection refused) while connecting to upstream, '
-        'client: 192.0.2.19, server: m.example, request: "GET /x HTTP/1.1", upstream: "http://127.0.0.1:4000/api/v1/streaming/", host: "m.example"'
-    ))
+    line = parse(
+        "proxy",
+        (
+            "2026/01/02 03:04:05 [error] 990#990: *48110 connect() failed (111: Connection refused) while connecting to upstream, "
+            'client: 192.0.2.19, server: m.example, request: "GET /x HTTP/1.1", upstream: "http://127.0.0.1:4000/api/v1/streaming/", host: "m"'
+        ),
+    )
     assert line.text.startswith("connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.19")
     assert 'upstream: "http://127.0.0.1:4000/api/v1/streaming/"' in line.text
     assert line.time == time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
@@ -191,13 +223,23 @@ def test_nginx() -> None:
 @pytest.mark.parametrize(
     ("text", "severity", "message"),
     [
-        ("2026-01-02 03:04:05.678 UTC [12] mastodon@mastodon_production ERROR:  relation \"x\" does not exist", "error",
-         'ERROR:  relation "x" does not exist'),
+        (
+            '2026-01-02 03:04:05.678 UTC [12] mastodon@mastodon_production ERROR:  relation "x" does not exist',
+            "error",
+            'ERROR:  relation "x" does not exist',
+        ),
         ("2026-01-02 03:04:05.678 UTC [12] LOG:  database system is shut down", "info", "LOG:  database system is shut down"),
-        ("2026-01-02 03:04:05.678 UTC [12] a@b ERREUR:  la relation « x » n'existe pas", "error", "ERREUR:  la relation « x » n'existe pas"),
+        (
+            "2026-01-02 03:04:05.678 UTC [12] a@b ERREUR:  la relation « x » n'existe pas",
+            "error",
+            "ERREUR:  la relation « x » n'existe pas",
+        ),
         ("2026-01-02 03:04:05.678 UTC [12] a@b FEHLER:  Relation »x« existiert nicht", "error", "FEHLER:  Relation »x« existiert nicht"),
-        ("2026-01-02 03:04:05.678 UTC [848] PANIC:  could not write to file \"pg_wal/xlogtemp.848\": No space left on device", "fatal",
-         'PANIC:  could not write to file "pg_wal/xlogtemp.848": No space left on device'),
+        (
+            '2026-01-02 03:04:05.678 UTC [848] PANIC:  could not write to file "pg_wal/xlogtemp.848": No space left on device',
+            "fatal",
+            'PANIC:  could not write to file "pg_wal/xlogtemp.848": No space left on device',
+        ),
     ],
 )
 def test_postgres(text: str, severity: str, message: str) -> None:
@@ -212,11 +254,19 @@ def test_redis() -> None:
 
 
 def test_kernel() -> None:
-    first = parse("kernel", (
-        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/system.slice/mastodon-sidekiq.service,"
-        "task_memcg=/system.slice/mastodon-sidekiq.service,task=sidekiq 7.3 live,pid=11786,uid=1000"
-    ))
-    assert first.fields == {"process": "sidekiq 7.3 live", "pid": 11786, "scope": "cgroup", "cgroup": "/system.slice/mastodon-sidekiq.service"}
+    first = parse(
+        "kernel",
+        (
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/system.slice/mastodon-sidekiq.service,"
+            "task_memcg=/system.slice/mastodon-sidekiq.service,task=sidekiq 7.3 live,pid=11786,uid=1000"
+        ),
+    )
+    assert first.fields == {
+        "process": "sidekiq 7.3 live",
+        "pid": 11786,
+        "scope": "cgroup",
+        "cgroup": "/system.slice/mastodon-sidekiq.service",
+    }
     second = parse("kernel", "Out of memory: Killed process 812 (ruby) total-vm:1kB, anon-rss:1kB, UID:1000 pgtables:1kB oom_score_adj:0")
     assert second.fields == {"process": "ruby", "pid": 812, "scope": "host"}
     assert parse("kernel", "eth0: link up").fields == {}
@@ -235,11 +285,19 @@ def test_system() -> None:
         ("2025-01-16T22:32:10.464057+00:00 mastodon bundle[1704]: I, [x] y", "I, [x] y", "bundle", utc(2025, 1, 16, 22, 32, 10) + 0.464057),
         ("2025-01-16T22:32:10+0100 mastodon systemd[1]: Started", "Started", "systemd", utc(2025, 1, 16, 21, 32, 10)),
         ("Thu 2025-01-16 22:32:10 UTC mastodon bundle[7]: x", "x", "bundle", utc(2025, 1, 16, 22, 32, 10)),
-        ('{"log":"[1] a: b\\n","stream":"stdout","time":"2018-04-17T02:29:13.653649543Z"}', "[1] a: b", "",
-         utc(2018, 4, 17, 2, 29, 13) + 0.653649543),
+        (
+            '{"log":"[1] a: b\\n","stream":"stdout","time":"2018-04-17T02:29:13.653649543Z"}',
+            "[1] a: b",
+            "",
+            utc(2018, 4, 17, 2, 29, 13) + 0.653649543,
+        ),
         ("web-1  | [x] method=GET", "[x] method=GET", "", None),
-        ("mastodon_sidekiq.1.hppplvoll7q5@node1    | 2020-03-09T21:28:36.695Z 6 TID-ov4h9i0i2 X", "2020-03-09T21:28:36.695Z 6 TID-ov4h9i0i2 X", "",
-         None),
+        (
+            "mastodon_sidekiq.1.hppplvoll7q5@node1    | 2020-03-09T21:28:36.695Z 6 TID-ov4h9i0i2 X",
+            "2020-03-09T21:28:36.695Z 6 TID-ov4h9i0i2 X",
+            "",
+            None,
+        ),
         ("20:06:23 sidekiq.1 | hello", "hello", "", None),
         ("2026-01-02T03:04:05.123456789Z I, [x] y", "I, [x] y", "", utc(2026, 1, 2, 3, 4, 5) + 0.123456789),
         ("2026-01-02T03:04:05.678Z pid=77 tid=abc INFO: x", "2026-01-02T03:04:05.678Z pid=77 tid=abc INFO: x", "", None),
@@ -255,12 +313,40 @@ def test_outer_prefixes(text: str, rest: str, identifier: str, at: float | None)
         assert found.time == pytest.approx(at, abs=1e-5)
 
 
-PIECES = st.sampled_from([
-    "method=GET path=/ status=", "500", " error='X::Y: z", "[", "]", "I, [2026-01-02T03:04:05.6 #1]  INFO -- : ", "{", '{"log":', '"level":', ": ",
-    "2026-01-02T03:04:05.678Z pid=1 tid=a ", "WARN", "ERR! ", "A::B (", "):", "Caused by: ", "2026/01/02 03:04:05 [error] 1#1: ", " 02 Jan 2026 ",
-    "oom-kill:constraint=", ",pid=99999999999999999999,uid=1", "Killed process ", "context=Job raised exception job={", "}: ", "\x1b[31m", "FEHLER: ",
-    "9999-99-99 99:99:99.9 UTC [1] ", "[99/Foo/9999:99:99:99 +9999] \"GET / HTTP\" 999 ", "Feb 31 23:59:60 h x[1]: ", "\x00", "é",
-])
+PIECES = st.sampled_from(
+    [
+        "method=GET path=/ status=",
+        "500",
+        " error='X::Y: z",
+        "[",
+        "]",
+        "I, [2026-01-02T03:04:05.6 #1]  INFO -- : ",
+        "{",
+        '{"log":',
+        '"level":',
+        ": ",
+        "2026-01-02T03:04:05.678Z pid=1 tid=a ",
+        "WARN",
+        "ERR! ",
+        "A::B (",
+        "):",
+        "Caused by: ",
+        "2026/01/02 03:04:05 [error] 1#1: ",
+        " 02 Jan 2026 ",
+        "oom-kill:constraint=",
+        ",pid=99999999999999999999,uid=1",
+        "Killed process ",
+        "context=Job raised exception job={",
+        "}: ",
+        "\x1b[31m",
+        "FEHLER: ",
+        "9999-99-99 99:99:99.9 UTC [1] ",
+        '[99/Foo/9999:99:99:99 +9999] "GET / HTTP" 999 ',
+        "Feb 31 23:59:60 h x[1]: ",
+        "\x00",
+        "é",
+    ]
+)
 
 
 @given(st.one_of(st.text(max_size=300), st.lists(st.one_of(PIECES, st.text(max_size=10)), max_size=12).map("".join)))
@@ -280,8 +366,33 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-@pytest.mark.parametrize("piece", ["a", "::A", "A::", "(", " (", "=", "method=x path=y ", "'", "/", "lib/", "a.rb:1:in `", "[", "[1] ", "\x1b[", '"',
-                                   "x=y ", ", request: \"", "class=", "}: ", "Caused by: A (", "1 ", "error='A: "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "::A",
+        "A::",
+        "(",
+        " (",
+        "=",
+        "method=x path=y ",
+        "'",
+        "/",
+        "lib/",
+        "a.rb:1:in `",
+        "[",
+        "[1] ",
+        "\x1b[",
+        '"',
+        "x=y ",
+        ', request: "',
+        "class=",
+        "}: ",
+        "Caused by: A (",
+        "1 ",
+        "error='A: ",
+    ],
+)
 def test_hostile_lines_take_no_time(origin: str, piece: str) -> None:
     begin = time.process_time()
     parse(origin, (piece * 100000)[:100000])

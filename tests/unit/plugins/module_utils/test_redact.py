@@ -14,11 +14,14 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._redact import MASK, Redactor, strip_controls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=48).filter(lambda s: len(set(s)) > 3 and not any(part in MASK for part in (s, s[1:], s[:-1])))
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import MASK, Redactor, strip_controls
+
+SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=48).filter(
+    lambda s: len(set(s)) > 3 and not any(part in MASK for part in (s, s[1:], s[:-1]))
+)
 CONTEXTS = {
     "bare": "{s}",
     "key=value": "DB_PASS={s} next",
@@ -76,12 +79,16 @@ def test_the_working_limit_does_not_either(secret: str, before: int) -> None:
     assert not any(piece in out for piece in pieces(secret) if not set(piece) <= {"-", " "})
 
 
-VALUE = st.text(string.ascii_letters + string.digits + "!#$%*+,-./:;<=>?@^_|~ ", min_size=6, max_size=30).map(str.strip).filter(
-    lambda s: len(s) >= 6 and MASK not in s
+VALUE = (
+    st.text(string.ascii_letters + string.digits + "!#$%*+,-./:;<=>?@^_|~ ", min_size=6, max_size=30)
+    .map(str.strip)
+    .filter(lambda s: len(s) >= 6 and MASK not in s)
 )
 
 
-@given(VALUE, st.sampled_from(["password", "DB_PASS", "secret_key_base", "access_token", "otp_attempt", "client_secret", "api_key", "salt"]))
+@given(
+    VALUE, st.sampled_from(["password", "DB_PASS", "secret_key_base", "access_token", "otp_attempt", "client_secret", "api_key", "salt"])
+)
 def test_unknown_quoted_values_after_a_telling_name(value: str, name: str) -> None:
     redactor = Redactor()
     for text in (
@@ -159,8 +166,25 @@ def test_short_values_are_no_secrets() -> None:
     assert Redactor(["", "db", "prod"]).clean("db in production") == "db in production"
 
 
-@pytest.mark.parametrize("text", ["a" * 100000, "=" * 20000, "password" * 3000, '"' * 9000, "\\" * 9000, "'" * 9000 + "LINE 1:", "://" * 5000,
-                                  "SELECT " * 2000, "a@" * 5000, "key=\\" * 3000, "-----BEGIN " * 2000, "a-" * 9000, "/?" * 6000, "\x1b]" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 100000,
+        "=" * 20000,
+        "password" * 3000,
+        '"' * 9000,
+        "\\" * 9000,
+        "'" * 9000 + "LINE 1:",
+        "://" * 5000,
+        "SELECT " * 2000,
+        "a@" * 5000,
+        "key=\\" * 3000,
+        "-----BEGIN " * 2000,
+        "a-" * 9000,
+        "/?" * 6000,
+        "\x1b]" * 9000,
+    ],
+)
 def test_hostile_texts_take_no_time(text: str) -> None:
     begin = time.process_time()
     Redactor(["standin-database-password", "another-secret-value"]).clean(text)

@@ -9,10 +9,11 @@ import re
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
-from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import IDS_LIMIT, TEXT_LIMIT, Matcher, literals
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
+from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import IDS_LIMIT, TEXT_LIMIT, Matcher, literals
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,31 @@ def test_literals(pattern: str, expected: tuple[str, ...]) -> None:
     assert literals(pattern) == expected
 
 
-ATOM = st.sampled_from(["abc", "b", "c.", "[ab]c", "(?:ab|c)", "(a|bcd)", "a?", "(?:abc)*", "(?:ab){2}", "a+?", "^", "$", r"\b", r"\w", "(?i:ab)", "(?=a)",
-                        "(?!b)", "(?P<n>abc)?", "(?-i:abc)", "x{0,2}", "(?:|abc)"])
+ATOM = st.sampled_from(
+    [
+        "abc",
+        "b",
+        "c.",
+        "[ab]c",
+        "(?:ab|c)",
+        "(a|bcd)",
+        "a?",
+        "(?:abc)*",
+        "(?:ab){2}",
+        "a+?",
+        "^",
+        "$",
+        r"\b",
+        r"\w",
+        "(?i:ab)",
+        "(?=a)",
+        "(?!b)",
+        "(?P<n>abc)?",
+        "(?-i:abc)",
+        "x{0,2}",
+        "(?:|abc)",
+    ]
+)
 
 
 @given(st.lists(ATOM, max_size=6).map("".join), st.text("abcdxAB ", max_size=12))
