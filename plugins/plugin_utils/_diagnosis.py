@@ -94,7 +94,7 @@ def _unusable(raw: t.Any) -> str | None:
     install = branch(raw, "install")
     if install.get("found") is False and not install.get("roles"):
         searched = "; ".join(clean_line(place, 200) for place in entries(install.get("searched"))[:8])
-        return clean_line("no Mastodon found on this host" + (f": {searched}" if searched else ""), 1000)
+        return clean_line("no Mastodon found on this host" + (f"; looked at {searched}" if searched else ""), 1000)
     if "found" not in install and not _disk_only(raw):
         probe = branch(raw, "probes", "install")
         return clean_line(

@@ -121,9 +121,9 @@ def test_an_unreachable_host_fails_the_run_and_the_others_are_reported(play, tmp
 
 
 def test_no_mastodon_says_where_it_looked(play):
-    result = play({"bare": hosts.healthy(install={"found": False, "searched": ["no unit runs Puma"]})})
+    result = play({"bare": hosts.healthy(install={"found": False, "searched": ["units that run Puma"]})})
     assert result.returncode != 0
-    assert "bare (no Mastodon found on this host: no unit runs Puma)" in result.stdout + result.stderr
+    assert "bare (no Mastodon found on this host; looked at units that run Puma)" in result.stdout + result.stderr
 
 
 def test_fail_on(play):

@@ -143,11 +143,11 @@ def test_advice_alone_is_no_fault():
 
 
 def test_hosts_without_facts_are_incomplete():
-    nothing = hosts.healthy(install={"found": False, "searched": ["no unit runs Puma", "no /home/*/live"]})
+    nothing = hosts.healthy(install={"found": False, "searched": ["units that run Puma", "/home/*/live"]})
     diagnosis = diagnose({"bare": nothing, "odd": {"x": 1}, "ok": hosts.healthy()}, unreachable={"gone": "unreachable: no route to host"})
     reasons = {name: host["unknown"] for name, host in diagnosis["hosts"].items()}
     assert reasons["gone"] == [{"id": "host", "reason": "unreachable: no route to host"}]
-    assert reasons["bare"] == [{"id": "host", "reason": "no Mastodon found on this host: no unit runs Puma; no /home/*/live"}]
+    assert reasons["bare"] == [{"id": "host", "reason": "no Mastodon found on this host; looked at units that run Puma; /home/*/live"}]
     assert "not those of" in reasons["odd"][0]["reason"]
     assert reasons["ok"] == []
     assert diagnosis["verdict"] == "incomplete"

@@ -1,0 +1,42 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts so sick that tools hang or have no room: the facts come back in time, and what can be known is said."""
+
+from __future__ import annotations
+
+import time
+
+from pathlib import Path
+
+from live import Box, diagnose
+
+GATHER_TIMEOUT_SECONDS = 6.0
+MARGIN_SECONDS = 2.0
+
+
+def test_frozen_servers_slow_nothing_down(tmp_path: Path) -> None:
+    with Box.start("trixie") as box:
+        box.ready()
+        box.run("pkill -STOP -u postgres postgres; pkill -STOP redis-server; pkill -STOP nginx")
+        begin = time.monotonic()
+        diagnosis, output = diagnose(box, tmp_path, "-e", f"mastodon_gather_timeout={GATHER_TIMEOUT_SECONDS}")
+        wall = time.monotonic() - begin
+        host = diagnosis["hosts"][box.name]
+        print(f"frozen PostgreSQL, Redis and nginx: facts in {host['seconds']:.1f} s of {GATHER_TIMEOUT_SECONDS} s, whole run {wall:.1f} s")
+        assert host["seconds"] <= GATHER_TIMEOUT_SECONDS + MARGIN_SECONDS, output
+        states = {name: probe["state"] for name, probe in host["probes"].items()}
+        assert {name for name, state in states.items() if state == "ok"} >= set(states) - {"database", "redis", "sidekiq"}, states
+        found = {finding["id"] for finding in host["findings"] if finding["rank"] == 1}
+        assert found == {"db_connection_refused", "redis_down"}, host["findings"]
+
+
+def test_hung_disk_costs_one_subset(tmp_path: Path) -> None:
+    """A FIFO where a file is expected hangs whoever opens it; nobody of ours does."""
+    with Box.start("bookworm") as box:
+        box.ready()
+        box.run("mv /home/mastodon/live/public/packs/manifest.json /tmp/ && mkfifo /home/mastodon/live/public/packs/manifest.json")
+        diagnosis, output = diagnose(box, tmp_path)
+        host = diagnosis["hosts"][box.name]
+        assert host["probes"]["assets"]["state"] == "failed" and "not a regular file" in host["probes"]["assets"]["reason"], output
+        assert [finding["id"] for finding in host["findings"] if finding["rank"] == 1] == [], host["findings"]
