@@ -185,7 +185,7 @@ def run_subset(path: Path, chosen: dict[str, Any]) -> tuple[float, int, dict[str
             {"name": "mastodon-sidekiq.service", "role": "sidekiq"},
             {"name": "mastodon-streaming@4000.service", "role": "streaming"},
         ]
-        logs.JOURNAL_LINES = 1 << 40
+        logs.JOURNAL_LINES = 1 << 40  # the file is read whole
         begin = time.perf_counter()
         result = logs.observe(
             File(path),
@@ -241,7 +241,8 @@ def main() -> None:
             seconds, peak, answer = run_subset(path, chosen)
             print(f"grep -E (C) {size / grep_c:6.1f} MB/s, grep -E (C.UTF-8) {size / grep_utf8:6.1f} MB/s")
             print(
-                f"logs subset {size / seconds:6.1f} MB/s ({size / answer['cpu']:.1f} MB per CPU second), {count / seconds / 1000:.0f} k entries/s, "
+                f"logs subset {size / seconds:6.1f} MB/s ({size / answer['cpu']:.1f} MB per CPU second), "
+                f"{count / seconds / 1000:.0f} k entries/s, "
                 f"peak {peak / 1e6:.0f} MB, {answer['lines']} lines, {answer['hits']} signatures seen"
             )
 

@@ -4,8 +4,8 @@
 """Subset ``logs``: what the journal and the log files of the services say since a point in time (docs/facts.md, ``logs``).
 
 One journalctl call reads the newest entries of and about the units and the kernel; files are read from their end. Every source is
-bounded in bytes and time; what was not read is said in ``sources[].truncated`` and ``sources[].reason``. A source that fails never loses
-the others.
+bounded in bytes and time; what was not read is said in ``sources[].truncated``, ``reason`` and ``oldest_epoch`` (journal: time of the
+oldest line that was read). A source that fails never loses the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 
 JOURNAL_BYTES = 64 << 20
-JOURNAL_LINES = 120000  # the newest; at some 500 bytes an entry about JOURNAL_BYTES
+# The newest entries are asked for and read from the older end, so both limits must be out of reach of what was asked for: a cut would
+# lose the newest. An entry has some 600 bytes; a slow machine reads 15000 a second.
+JOURNAL_LINES = 64000
+JOURNAL_LINES_A_SECOND = 15000
 FILE_BYTES = 16 << 20
 RESULT_BYTES = 110000
 FILES: Tuple[Tuple[str, str, int], ...] = (  # origin, pattern, how many of the newest
@@ -110,13 +113,17 @@ def _read_journal(
     deadline: float,
 ) -> None:
     roles = {str(unit["name"]): str(unit["role"]) for unit in units if unit.get("name")}
-    stream = host.stream(_journal.arguments(roles, since, JOURNAL_LINES), deadline, JOURNAL_BYTES)
+    wanted = max(2000, min(JOURNAL_LINES, int((deadline - clock.monotonic()) * JOURNAL_LINES_A_SECOND)))
+    stream = host.stream(_journal.arguments(roles, since, wanted), deadline, JOURNAL_BYTES)
     known: Dict[Tuple[str, bool, str], Tuple[str, Dict[str, Any]]] = {}
     total = 0
+    oldest = 0.0
     add = tally.add
     try:
         for entry in _journal.parse(stream):
             total += 1
+            if total == 1:
+                oldest = entry.time
             key = (entry.unit, entry.about, entry.transport if entry.transport == "kernel" else "")
             found = known.get(key)
             if found is None:
@@ -133,13 +140,15 @@ def _read_journal(
             add(origin, source["name"], entry.time, entry.message, entry.pid)
     finally:
         reason = str(getattr(stream, "reason", "") or "")
-        if total >= JOURNAL_LINES:
-            reason = f"only the newest {JOURNAL_LINES} lines were read"
-        if getattr(stream, "truncated", False) or total >= JOURNAL_LINES:
+        complete = not getattr(stream, "truncated", False)
+        if complete and total >= wanted - 1:
+            complete, reason = False, f"only the newest {total} lines of the journal were read"
+        if not complete:
             journal = [source for source in sources.values() if source["kind"] == "journal"]
             for source in journal or [_source(sources, "system", "journal", "journal")]:
-                source["truncated"] = True
-                source["reason"] = reason[:200]
+                source.update(truncated=True, reason=reason[:200])
+                if total:
+                    source["oldest_epoch"] = oldest
 
 
 def _files(host: Door, install: Mapping[str, Any]) -> List[Tuple[str, str]]:

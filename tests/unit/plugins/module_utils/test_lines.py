@@ -210,7 +210,8 @@ def test_nginx() -> None:
         "proxy",
         (
             "2026/01/02 03:04:05 [error] 990#990: *48110 connect() failed (111: Connection refused) while connecting to upstream, "
-            'client: 192.0.2.19, server: m.example, request: "GET /x HTTP/1.1", upstream: "http://127.0.0.1:4000/api/v1/streaming/", host: "m"'
+            'client: 192.0.2.19, server: m.example, request: "GET /x HTTP/1.1", '
+            'upstream: "http://127.0.0.1:4000/api/v1/streaming/", host: "m"'
         ),
     )
     assert line.text.startswith("connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.19")

@@ -280,6 +280,15 @@ def test_a_cut_journal_says_so() -> None:
     assert {(source["truncated"], source["reason"]) for source in found["sources"]} == {(True, "the time was up")}
 
 
+def test_a_long_journal_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "JOURNAL_LINES", 2000)
+    door = Door(b"".join(entry("hello", number) for number in range(2000)))
+    (source,) = observe(door)["sources"]
+    assert "--lines=2000" in door.commands[0]
+    assert (source["truncated"], source["oldest_epoch"]) == (True, 1763637600.0)
+    assert source["reason"] == "only the newest 2000 lines of the journal were read"
+
+
 def test_broken_signatures_are_named() -> None:
     found = observe(Door(), signatures={"x.y": {"in": ["web"], "match": "("}})
     assert "x.y" in found["_errors"][0]
