@@ -29,6 +29,7 @@ _COLOURS = {
 }
 _LABEL = 10  # width of "because", "explains", …
 _MOST_EXPLAINED = 12
+_MOST_EVIDENCE = 8
 
 
 def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100, colour: bool = False, where: str = "") -> str:
@@ -96,7 +97,8 @@ class _Page:
             :2
         ]
         if because:
-            self.field("because", " · ".join(because))
+            more = [text("and_more", self.language, n=len(because) - _MOST_EVIDENCE)] if len(because) > _MOST_EVIDENCE else []
+            self.field("because", " · ".join([*because[:_MOST_EVIDENCE], *more]))
         if finding["explained_by"]:
             self.field("caused_by", finding["explained_by"])
             return  # what to do is said where the cause is

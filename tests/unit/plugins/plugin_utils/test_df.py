@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from ansible_collections.fediops.mastodon.plugins.module_utils import _gather
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _df
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import FACT_NAMES
 from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
 
 # coreutils 9.1 (Debian 12): df -P -k; echo ==; df -P -i
@@ -38,6 +40,11 @@ def test_the_diagnosis_still_names_the_full_disk():
     }
     assert host["probes"]["disk"]["state"] == "ok"
     assert host["probes"]["database"] == {"state": "failed", "seconds": 0.0, "reason": "no room"}
+
+
+def test_every_subset_has_its_probe():
+    assert sorted(_df.SUBSETS) == sorted(_gather.NAMES)
+    assert set(_df.SUBSETS) <= FACT_NAMES
 
 
 def test_garbage_gives_nothing():
