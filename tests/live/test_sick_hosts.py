@@ -9,7 +9,9 @@ import time
 
 from pathlib import Path
 
-from live import Box, diagnose
+import pytest
+
+from live import SUITES, Box, diagnose
 
 GATHER_TIMEOUT_SECONDS = 6.0
 MARGIN_SECONDS = 2.0
@@ -40,3 +42,22 @@ def test_hung_disk_costs_one_subset(tmp_path: Path) -> None:
         host = diagnosis["hosts"][box.name]
         assert host["probes"]["assets"]["state"] == "failed" and "not a regular file" in host["probes"]["assets"]["reason"], output
         assert [finding["id"] for finding in host["findings"] if finding["rank"] == 1] == [], host["findings"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_writable_place_filled_to_the_last_byte(suite: str, tmp_path: Path) -> None:
+    """/ with home, /var/tmp and all databases on it, and /tmp: Ansible has nowhere to put a module but memory."""
+    with Box.start(suite, small_root="96m") as box:
+        box.ready()
+        box.run("mount | grep -q ' /tmp ' || mount -t tmpfs -o size=1m tmpfs /tmp; mount -o remount,size=1m /tmp")
+        for directory in ("/tmp", "/var/tmp"):
+            box.run(f"dd if=/dev/zero of={directory}/filler bs=64k; dd if=/dev/zero of={directory}/filler2 bs=1 count=8192", check=False)
+        free = box.run("for d in / /tmp /var/tmp /root /home/mastodon; do df -P --output=avail -B1 $d | tail -1; done").out.split()
+        assert free == ["0"] * 5
+        for number in range(6):
+            box.post(f"no room {number}")
+        diagnosis, output = diagnose(box, tmp_path)
+        host = diagnosis["hosts"][box.name]
+        roots = {finding["id"] for finding in host["findings"] if finding["rank"] == 1}
+        assert roots == {"disk_full"}, output
+        assert {probe["state"] for probe in host["probes"].values()} == {"ok"}, host["probes"]

@@ -43,8 +43,8 @@ def _docker() -> docker.DockerClient:
 
 class Box(Client):
     @classmethod
-    def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False) -> Box:
-        """Start a box; `kmsg` shows it the kernel log, `loop` lets it mount files."""
+    def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False, small_root: str = "") -> Box:
+        """Start a box; `kmsg` shows it the kernel log, `loop` lets it mount files, `small_root` ("64m") gives it a / that can be filled."""
         if suite not in SUITES:
             raise BoxError(f"there is no suite {suite!r}, only {' and '.join(SUITES)}")
         name = name or f"fediops-{suite}-{secrets.token_hex(3)}"
@@ -62,6 +62,7 @@ class Box(Client):
                 name=name,
                 hostname=name,
                 labels={LABEL: "1", f"{LABEL}.suite": suite},
+                environment={"SMALL_ROOT": small_root} if small_root else {},
                 cap_add=capabilities,
                 devices=devices,
                 device_cgroup_rules=rules,
