@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import (
-    assets, database, disk, environment, install, logs, media, memory, proxy, redis, services, sidekiq, streaming, web,
+    assets,
+    database,
+    disk,
+    environment,
+    install,
+    logs,
+    media,
+    memory,
+    proxy,
+    redis,
+    services,
+    sidekiq,
+    streaming,
+    web,
 )
 from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import Outcome, side_by_side
 
@@ -118,5 +131,6 @@ def _host_facts() -> dict[str, Any]:
     host = Host(time.monotonic() + 5)
     release = dict(line.split("=", 1) for line in (host.maybe("/etc/os-release", 65536) or "").splitlines() if "=" in line)
     uptime = (host.maybe("/proc/uptime", 200) or "0").split(" ")[0]
-    return {"name": platform.node()[:253], "os": release.get("PRETTY_NAME", platform.system()).strip('"')[:100], "cpus": os.cpu_count() or 1,
+    system = release.get("PRETTY_NAME", platform.system()).strip('"')[:100]
+    return {"name": platform.node()[:253], "os": system, "cpus": os.cpu_count() or 1,
             "python": platform.python_version(), "uptime_seconds": float(uptime)}

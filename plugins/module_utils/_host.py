@@ -14,8 +14,6 @@ import glob
 import grp
 import os
 import pwd
-import selectors
-import signal
 import socket
 import stat
 import subprocess
@@ -23,12 +21,13 @@ import time
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import CHUNK_BYTES, ByteStream, Completed, collect, end, parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_READ_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 4 << 20
-CHUNK_BYTES = 1 << 16
 
 # Tools must answer in one language, and a pager or a colour must never get between us and them.
 TOOL_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0",
@@ -43,15 +42,6 @@ class HostDenied(HostError):
     """It is there, but the user we run as may not look; the text says what would allow it."""
 
 
-class Completed(NamedTuple):
-    """What a command left: exit code (None when it was killed at its deadline), bytes of both streams, whether output was cut."""
-
-    rc: int | None
-    out: bytes
-    err: bytes
-    truncated: bool
-
-
 class Owner(NamedTuple):
     """A user of the host: name, numbers and home, from the password database."""
 
@@ -60,18 +50,6 @@ class Owner(NamedTuple):
     gid: int
     home: str
     shell: str
-
-
-class ByteStream:
-    """Bytes of a command or file in chunks; after the last one, truncated and reason say what was not read."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self.truncated = False
-        self.reason = ""
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
 
 
 def sentence(problem: OSError, what: str) -> HostError:
@@ -111,15 +89,15 @@ class Host:
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise HostError("%s is not a regular file" % path)
-            parts = []
+            pieces = []
             room = max_bytes
             while room > 0:
                 part = os.read(handle, min(room, CHUNK_BYTES))
                 if not part:
                     break
-                parts.append(part)
+                pieces.append(part)
                 room -= len(part)
-            return b"".join(parts)
+            return b"".join(pieces)
         except OSError as problem:
             raise sentence(problem, path) from None
         finally:
@@ -280,7 +258,7 @@ class Host:
             environment: dict[str, str] | None = None) -> Completed:
         """Run a command (argument list, never a shell line), bounded in time and output; HostError when it cannot be started."""
         process = self._start(argv, owner, environment, subprocess.PIPE)
-        out, err, truncated, late = _collect(process, self.left(seconds), max_bytes)
+        out, err, truncated, late = collect(process, self.left(seconds), max_bytes)
         return Completed(None if late else process.returncode, out, err, truncated)
 
     def stream(self, argv: Sequence[str], deadline: float, max_bytes: int) -> ByteStream:
@@ -295,7 +273,7 @@ class Host:
                 return
             room = max_bytes
             try:
-                for part in _parts(process, deadline):
+                for part in parts(process, deadline):
                     room -= len(part)
                     yield part
                     if room <= 0:
@@ -304,7 +282,7 @@ class Host:
                 if time.monotonic() >= deadline:
                     stream.truncated, stream.reason = True, "the time was up"
             finally:
-                _end(process)
+                end(process)
 
         stream._chunks = chunks()
         return stream
@@ -316,7 +294,7 @@ class Host:
 
         try:
             return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, cwd="/",
-                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)
+                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)  # noqa: PLW1509  a subset has no threads
         except FileNotFoundError:
             raise HostError("command %s is not installed" % argv[0]) from None
         except (OSError, subprocess.SubprocessError) as problem:
@@ -344,66 +322,3 @@ def drop_to(owner: Owner) -> None:
     os.initgroups(owner.user, owner.gid)
     os.setgid(owner.gid)
     os.setuid(owner.uid)
-
-
-def _parts(process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes]:
-    """Chunks of standard output until it ends or the deadline passes."""
-    assert process.stdout is not None
-    handle = process.stdout.fileno()
-    with selectors.DefaultSelector() as selector:
-        selector.register(handle, selectors.EVENT_READ)
-        while True:
-            wait = deadline - time.monotonic()
-            if wait <= 0 or not selector.select(wait):
-                return
-            part = os.read(handle, CHUNK_BYTES)
-            if not part:
-                return
-            yield part
-
-
-def _collect(process: subprocess.Popen[bytes], seconds: float, max_bytes: int) -> tuple[bytes, bytes, bool, bool]:
-    """Both streams of a command: (out, err, cut, too late)."""
-    deadline = time.monotonic() + seconds
-    pipes = {process.stdout: bytearray(), process.stderr: bytearray()}
-    truncated = late = False
-    with selectors.DefaultSelector() as selector:
-        for pipe in pipes:
-            if pipe is not None:
-                selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            wait = deadline - time.monotonic()
-            ready = selector.select(wait) if wait > 0 else []
-            if not ready:
-                late = True
-                break
-            for key, _mask in ready:
-                part = os.read(key.fd, CHUNK_BYTES)
-                if part:
-                    pipes[key.fileobj] += part  # type: ignore[index]
-                else:
-                    selector.unregister(key.fileobj)
-            if len(pipes[process.stdout]) > max_bytes:
-                truncated = True
-                break
-    out, err = bytes(pipes[process.stdout][:max_bytes]), bytes(pipes[process.stderr][:65536])
-    if not late and not truncated:
-        try:
-            process.wait(max(0.05, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            late = True
-    _end(process)
-    return out, err, truncated, late
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what still runs and reap it without ever waiting for a process that cannot die (state D)."""
-    if process.poll() is None:
-        try:
-            process.send_signal(signal.SIGKILL)
-            process.wait(0.2)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()

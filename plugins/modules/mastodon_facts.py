@@ -44,7 +44,8 @@ options:
     default: ''
   signatures:
     description:
-      - Regular expressions to count in the logs, by name. The action plugin of this module fills them in from the catalogue of known issues.
+      - Regular expressions to count in the logs, by name. The action plugin of this module fills them in from the catalogue of known
+        issues.
     type: dict
     default: {}
   known_issues_dirs:
@@ -129,7 +130,8 @@ ansible_facts:
           returned: always
         probes:
           description:
-            - For each subset its C(state) (V(ok), V(failed), V(timeout), V(skipped), V(denied)), C(seconds), and unless V(ok) the C(reason).
+            - For each subset its C(state) (V(ok), V(failed), V(timeout), V(skipped), V(denied)), C(seconds), and unless V(ok) the
+              C(reason).
           type: dict
           returned: always
           sample: {database: {state: ok, seconds: 0.021}}
@@ -197,7 +199,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._gather import ch
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core ships no types
         argument_spec={
             "gather_subset": {"type": "list", "elements": "str", "default": ["all"]},
             "gather_timeout": {"type": "float", "default": 10},

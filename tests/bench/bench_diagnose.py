@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a diagnosis of one host costs beside `ansible -m setup` on the same host: paired runs, printed, never asserted.
 
-    .venv/bin/python tests/bench/bench_diagnose.py [PAIRS]
+.venv/bin/python tests/bench/bench_diagnose.py [PAIRS]
 """
 
 from __future__ import annotations
@@ -24,14 +24,27 @@ sys.path.insert(0, str(ROOT / "tests" / "testbed"))
 
 from box import SUITES, Box  # noqa: E402
 
-ENVIRONMENT = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
-                   ANSIBLE_PIPELINING="1", ANSIBLE_NOCOLOR="1")
+ENVIRONMENT = dict(
+    os.environ,
+    ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+    ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
+    ANSIBLE_PIPELINING="1",
+    ANSIBLE_NOCOLOR="1",
+)
 
 
 def timed(*command: str) -> tuple[float, str]:
     begin = time.perf_counter()
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
+    done = subprocess.run(
+        command,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         sys.exit(done.stdout)
     return time.perf_counter() - begin, done.stdout
@@ -41,26 +54,43 @@ def bench(suite: str, folder: Path, pairs: int) -> None:
     with Box.start(suite) as box:
         box.ready()
         inventory = folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": {box.name: {"ansible_connection": "community.docker.docker",
-                                                                     "ansible_python_interpreter": "/usr/bin/python3"}}}}))
+        inventory.write_text(
+            json.dumps(
+                {
+                    "all": {
+                        "hosts": {
+                            box.name: {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+                        }
+                    }
+                }
+            )
+        )
         setup = [str(BIN / "ansible"), "all", "-i", str(inventory), "-m", "ansible.builtin.setup"]
         facts = [str(BIN / "ansible"), "all", "-i", str(inventory), "-m", "fediops.mastodon.mastodon_facts"]
-        diagnose = [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / "diagnose.yml"), "-i", str(inventory),
-                    "-e", f"mastodon_report_dir={folder / 'report'}"]
+        diagnose = [
+            str(BIN / "ansible-playbook"),
+            str(ROOT / "playbooks" / "diagnose.yml"),
+            "-i",
+            str(inventory),
+            "-e",
+            f"mastodon_report_dir={folder / 'report'}",
+        ]
         seconds: dict[str, list[float]] = {"setup": [], "facts": [], "diagnose": []}
         size, tasks = 0, 0
         for pair in range(pairs + 1):
             for name, command in (("setup", setup), ("diagnose", diagnose), ("facts", facts)):
                 took, output = timed(*command)
                 if name == "facts":
-                    size = len(json.dumps(json.loads(output[output.index("{"):])["ansible_facts"]["mastodon"]))
+                    size = len(json.dumps(json.loads(output[output.index("{") :])["ansible_facts"]["mastodon"]))
                 if name == "diagnose":
                     tasks = output.count("\nTASK [")
                 if pair:  # the first round warms the caches of the controller and of the host
                     seconds[name].append(took)
         ratios = [one / other for one, other in zip(seconds["diagnose"], seconds["setup"])]
         for name, values in seconds.items():
-            print(f"{suite}: {name:9} median {statistics.median(values):.2f} s  (min {min(values):.2f}, max {max(values):.2f}, {pairs} runs)")
+            print(
+                f"{suite}: {name:9} median {statistics.median(values):.2f} s  (min {min(values):.2f}, max {max(values):.2f}, {pairs} runs)"
+            )
         print(f"{suite}: diagnose / setup  median of paired ratios {statistics.median(ratios):.2f}")
         print(f"{suite}: controller tasks a host meets {tasks}; facts of the host {size / 1000:.1f} kB")
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,26 @@ def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
 
 def ansible(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """ansible-playbook of this environment; stdout and stderr together in stdout."""
-    environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
-                       ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOLOR="1", ANSIBLE_HOST_KEY_CHECKING="False")
+    environment = dict(
+        os.environ,
+        ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+        ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
+        ANSIBLE_FORCE_COLOR="0",
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_HOST_KEY_CHECKING="False",
+    )
     command = [str(Path(sys.executable).parent / "ansible-playbook"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd or ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, timeout=timeout, check=False)
+    return subprocess.run(
+        command,
+        cwd=cwd or ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout,
+        check=False,
+    )
 
 
 def diagnose(box: Box, folder: Path, *arguments: str | Path, plant: str = "") -> tuple[dict[str, Any], str]:
@@ -43,7 +59,9 @@ def diagnose(box: Box, folder: Path, *arguments: str | Path, plant: str = "") ->
     playbooks = [ROOT / "playbooks" / "diagnose.yml"]
     if plant:
         playbooks.insert(0, FAULTS / "plant.yml")
-    done = ansible(*playbooks, "-i", inventory(folder, box), "-e", f"mastodon_report_dir={folder / 'report'}", "-e", f"fault={plant}", *arguments)
+    done = ansible(
+        *playbooks, "-i", inventory(folder, box), "-e", f"mastodon_report_dir={folder / 'report'}", "-e", f"fault={plant}", *arguments
+    )
     report = folder / "report" / "diagnosis.json"
     assert report.exists(), done.stdout
     return json.loads(report.read_text()), done.stdout

@@ -9,12 +9,14 @@ One fault by hand: pytest tests/live/test_faults.py -k 'postgresql_stopped and t
 from __future__ import annotations
 
 import json
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
 from live import FAULTS, SUITES, Box, diagnose
 
 ALL = sorted(path.parent.name for path in FAULTS.glob("*/fault.yml"))
@@ -39,8 +41,10 @@ def test_fault_is_named_first_and_alone(fault: str, suite: str, tmp_path: Path) 
 
 
 def summary(host: dict[str, Any]) -> str:
-    lines = [f"{each['rank']} {each['id']} <- {each['explained_by']}: " + " | ".join(str(item["value"])[:160] for item in each["evidence"][:6])
-             for each in host["findings"]]
+    lines = [
+        f"{each['rank']} {each['id']} <- {each['explained_by']}: " + " | ".join(str(item["value"])[:160] for item in each["evidence"][:6])
+        for each in host["findings"]
+    ]
     lines += [f"? {each['id']}: {each['reason']}" for each in host["unknown"]]
     return "\n".join([*lines, json.dumps(host["probes"])])
 

@@ -67,7 +67,8 @@ def _files(content: dict[str, Any]) -> set[str]:
             found.add(value)
         elif isinstance(value, dict) and "file" in value:
             found.update(each for each in [value["file"]] + list(value.get("css") or []) + list(value.get("assets") or []))
-    return {_relative(name) for name in found if isinstance(name, str) and ".." not in name and not name.startswith(("http:", "https:", "//"))}
+    foreign = ("http:", "https:", "//")
+    return {_relative(name) for name in found if isinstance(name, str) and ".." not in name and not name.startswith(foreign)}
 
 
 def _relative(name: str) -> str:

@@ -17,6 +17,9 @@ FULL_BYTES = 32 << 20
 FULL_INODES = 1000
 CONSUMERS_FROM_PERCENT = 90.0
 CONSUMER_SECONDS = 2.0
+SERVER_DIRECTORIES = (("database", "/var/lib/postgresql"), ("redis", "/var/lib/redis"), ("proxy", "/var/lib/nginx"), ("proxy", "/var/cache/nginx"))
+GROWING = ("/var/log/journal", "/var/log", "/var/cache/apt", "/var/lib/postgresql", "/var/lib/redis", "/var/lib/docker", "/var/cache/nginx",
+           "/tmp", "/var/tmp")
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +55,7 @@ def _places(host: Host, install: dict[str, Any]) -> list[tuple[str, str]]:
         if unit["role"] in ("database", "redis") and "pid" in unit:
             places.append((unit["role"], host.link("/proc/%d/cwd" % unit["pid"])))
     roles = {unit["role"] for unit in install["units"]}
-    places += [(role, path) for role, path in (("database", "/var/lib/postgresql"), ("redis", "/var/lib/redis"), ("proxy", "/var/lib/nginx"),
-                                               ("proxy", "/var/cache/nginx")) if role in roles]
+    places += [(role, path) for role, path in SERVER_DIRECTORIES if role in roles]
     places += [("docker", "/var/lib/docker")] if install["deployment"] == "docker" else []
     return [(purpose, path) for purpose, path in places if path.startswith("/") and host.is_dir(path)]
 
@@ -100,17 +102,16 @@ def _measure(mount: str, kind: str, space: os.statvfs_result) -> dict[str, Any]:
 
 def _consumers(host: Host, install: dict[str, Any], crowded: list[str], mounts: list[tuple[str, str, bool]]) -> list[dict[str, Any]]:
     """Sizes of the directories known to grow, on crowded filesystems, biggest first. `complete` false: the time was up."""
-    paths = ["/var/log/journal", "/var/log", "/var/cache/apt", "/var/lib/postgresql", "/var/lib/redis", "/var/lib/docker", "/var/cache/nginx",
-             "/tmp", "/var/tmp"]
+    paths = list(GROWING)
     if install["deployment"] == "systemd" and install["found"]:
         paths = [install["media_root"] + "/cache", install["media_root"]] + paths
     if "owner" in install:
         paths.append(install["owner"]["home"])
     until = time.monotonic() + host.left(CONSUMER_SECONDS)
-    found = []
+    found: list[tuple[int, str, bool]] = []
     for path in paths:
         if host.is_dir(path) and mount_of(host.real(path), mounts)[0] in crowded:
             size, complete = host.usage(path, until)
             if size:
-                found.append({"path": path, "bytes": size, "complete": complete})
-    return sorted(found, key=lambda each: -each["bytes"])[:10]
+                found.append((size, path, complete))
+    return [{"path": path, "bytes": size, "complete": complete} for size, path, complete in sorted(found, reverse=True)[:10]]

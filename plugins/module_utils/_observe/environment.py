@@ -14,8 +14,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._versions import 
 
 # Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning, and URLs,
 # which can, are not among them.
-SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "MAX_THREADS", "MIN_THREADS", "DB_POOL", "DB_HOST", "DB_PORT",
-         "DB_NAME", "DB_USER", "DB_SSLMODE", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
+SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "MAX_THREADS", "MIN_THREADS", "DB_POOL", "DB_HOST",
+         "DB_PORT", "DB_NAME", "DB_USER", "DB_SSLMODE", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
          "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
          "RAILS_LOG_LEVEL", "LOG_LEVEL", "PREPARED_STATEMENTS", "RAILS_SERVE_STATIC_FILES", "MASTODON_USE_LIBVIPS", "MALLOC_ARENA_MAX",
          "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "PAPERCLIP_ROOT_PATH")
@@ -102,8 +102,9 @@ def _file(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         return facts
     owner = host.user(status.st_uid)
     read = install["_files"].get(".env.production", {})
-    facts.update(mode="%04o" % (status.st_mode & 0o7777), owner=owner.user if owner else str(status.st_uid), bytes=status.st_size,
-                 group=host.group_name(status.st_gid), problems=[{"line": line, "reason": reason} for line, reason in read.get("problems", [])])
+    facts.update(mode="%04o" % (status.st_mode & 0o7777), owner=owner.user if owner else str(status.st_uid),
+                 group=host.group_name(status.st_gid), bytes=status.st_size,
+                 problems=[{"line": line, "reason": reason} for line, reason in read.get("problems", [])])
     app = install.get("owner")
     if app:
         facts["readable_by_app"] = bool(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Completed, Host, HostError, Owner
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, Owner
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library
 
@@ -72,7 +72,7 @@ def _program(host: Host, name: str, configured: str, search: str, owner: Owner |
         return tool
     tool["path"] = path
     try:
-        done: Completed = host.run([path, "-version"], 3.0, 4096, owner, {"PATH": search})
+        done = host.run([path, "-version"], 3.0, 4096, owner, {"PATH": search})
     except HostError as problem:
         tool["error"] = str(problem)
         return tool

@@ -18,11 +18,17 @@ HEADERS = {"Host": "mastodon.test", "Authorization": "Bearer standin-posting-tok
 
 def picture() -> bytes:
     """A PNG of 64 x 64 pixels."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = b"".join(b"\0" + bytes((x * 4 % 256, y * 4 % 256, 128)[i] for x in range(64) for i in range(3)) for y in range(64))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def send(method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> None:
@@ -40,10 +46,14 @@ def send(method: str, path: str, body: bytes | None = None, kind: str = "applica
 
 def once(what: list[str]) -> None:
     if what[0] == "post":
-        text = "\U0001F600 hello" if "emoji" in what else "hello"
+        text = "\U0001f600 hello" if "emoji" in what else "hello"
         send("POST", "/api/v1/statuses", json.dumps({"status": text}).encode())
     elif what[0] == "upload":
-        body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n' + picture() + b"\r\n--b--\r\n"
+        body = (
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+            + picture()
+            + b"\r\n--b--\r\n"
+        )
         send("POST", "/api/v2/media", body, "multipart/form-data; boundary=b")
     else:
         send("GET", what[1])
