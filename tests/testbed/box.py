@@ -16,9 +16,11 @@ import functools
 import json
 import secrets
 import time
+
 from types import TracebackType
 
 import docker
+
 from box_client import DOMAIN, TOKEN, Client, Response
 from box_machine import ERROR_LINES, LIVE, BoxError, Completed, tail_of
 from docker.errors import APIError, DockerException, NotFound
@@ -159,7 +161,8 @@ class Box(Client):
         script = """
         booted() {
           id=$(systemctl show --value -p InvocationID mastodon-web)
-          [ "$(journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -c 'Worker.*booted in')" -ge "$(pgrep -fc '^puma: cluster worker')" ]
+          done=$(journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -c 'Worker.*booted in')
+          [ "$done" -ge "$(pgrep -fc '^puma: cluster worker')" ]
         }
         until curl -so /dev/null 127.0.0.1:3000/health && curl -so /dev/null 127.0.0.1:4000/api/v1/streaming/health &&
           [ "$(redis-cli scard processes)" -ge 1 ] && [ "$(ss -Hltn 'sport = :443')" ] && booted

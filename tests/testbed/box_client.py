@@ -8,6 +8,7 @@ import http.client
 import json
 import secrets
 import ssl
+
 from typing import Any, NamedTuple
 
 from box_machine import Machine

@@ -9,6 +9,7 @@ import json
 import secrets
 import shlex
 import time
+
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple

@@ -17,7 +17,8 @@ FULL_BYTES = 32 << 20
 FULL_INODES = 1000
 CONSUMERS_FROM_PERCENT = 90.0
 CONSUMER_SECONDS = 2.0
-SERVER_DIRECTORIES = (("database", "/var/lib/postgresql"), ("redis", "/var/lib/redis"), ("proxy", "/var/lib/nginx"), ("proxy", "/var/cache/nginx"))
+SERVER_DIRECTORIES = (("database", "/var/lib/postgresql"), ("redis", "/var/lib/redis"), ("proxy", "/var/lib/nginx"),
+                      ("proxy", "/var/cache/nginx"))
 GROWING = ("/var/log/journal", "/var/log", "/var/cache/apt", "/var/lib/postgresql", "/var/lib/redis", "/var/lib/docker", "/var/cache/nginx",
            "/tmp", "/var/tmp")
 

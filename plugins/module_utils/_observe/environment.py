@@ -15,7 +15,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._versions import 
 # Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning, and URLs,
 # which can, are not among them.
 SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "MAX_THREADS", "MIN_THREADS", "DB_POOL", "DB_HOST",
-         "DB_PORT", "DB_NAME", "DB_USER", "DB_SSLMODE", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
+         "DB_PORT", "DB_NAME", "DB_USER", "DB_SSLMODE",
+         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
          "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
          "RAILS_LOG_LEVEL", "LOG_LEVEL", "PREPARED_STATEMENTS", "RAILS_SERVE_STATIC_FILES", "MASTODON_USE_LIBVIPS", "MALLOC_ARENA_MAX",
          "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "PAPERCLIP_ROOT_PATH")

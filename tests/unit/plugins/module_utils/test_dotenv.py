@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """dotenv as the Ruby gem reads it.
 
-The values expected here were printed by Dotenv::Parser of ruby-dotenv 2.4.0 (Debian), but for quotes over several lines, which the gem knows
-since 2.8 (its changelog); Mastodon 4.0 and newer use that or later.
+The values expected here were printed by Dotenv::Parser of ruby-dotenv 2.4.0 (Debian), but for quotes over several lines, which the
+gem knows since 2.8 (its changelog); Mastodon 4.0 and newer use that or later.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ def test_quotes_of_every_kind_never_raise_and_take_no_square_time(text: str) -> 
     parse((text * 3).encode())
 
 
-@given(st.dictionaries(st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True), st.text(alphabet="abc 019_-/:.@", max_size=40).map(str.strip), max_size=10))
+KEYS = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
+
+
+@given(st.dictionaries(KEYS, st.text(alphabet="abc 019_-/:.@", max_size=40).map(str.strip), max_size=10))
 def test_round_trip_of_plain_values(values: dict[str, str]) -> None:
     text = "".join(f"{key}='{value}'\n" for key, value in values.items())
     assert parse(text.encode()).values == values
