@@ -30,13 +30,13 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     bundler = rules(tuple(install.get("version", {}).get("number", (99,)))).bundler
     path = next((name for name in MANIFESTS[bundler] if host.exists(root + "/" + name)), MANIFESTS[bundler][0])
     status = host.stat(root + "/" + path)
-    manifest: dict[str, Any] = {"path": path, "exists": status is not None, "valid": False, "entries": 0}
-    facts: dict[str, Any] = {"bundler": bundler, "manifest": manifest, "files_checked": 0, "files_missing": [], "files_missing_count": 0,
-                             "stale": False, "web_older_than_build": False}
+    manifest: dict[str, Any] = {"path": path, "exists": status is not None}
+    facts: dict[str, Any] = {"bundler": bundler, "manifest": manifest}
     newest = _newest_source(host, root)
     if newest is not None:
         facts["newest_source"] = {"path": newest[1], "epoch": newest[0]}
     if status is None:
+        facts.update(stale=False, web_older_than_build=False)
         return facts
     manifest["built_epoch"] = status.st_mtime
     try:
@@ -46,9 +46,10 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     except HostError as problem:
         facts["_reason"] = str(problem)
         return facts
+    manifest.update(valid=isinstance(content, dict), entries=0)
     if isinstance(content, dict):
         files = sorted(_files(content))
-        manifest.update(valid=True, entries=len(content))
+        manifest["entries"] = len(content)
         checked = files[::max(1, -(-len(files) // MAX_CHECKED))]
         missing = [name for name in checked if not host.exists(root + "/public/packs/" + name)]
         facts.update(files_checked=len(checked), files_missing=missing[:10], files_missing_count=len(missing))
