@@ -38,7 +38,6 @@ _KIQ = re.compile(
     r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)([^\s:]{1,40})[ ]?"
 )
 _KIQ_AFTER = re.compile(r"(?:(.*?) )?(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
-_KIQ_BEFORE = re.compile(r"((?:[a-z]+=\S+ ?)*): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
@@ -116,6 +115,8 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
 
 def frame(text: str) -> Optional[str]:
     """``app/models/status.rb:12`` of a backtrace line of the application; "" for a line of a gem, None when it is no backtrace line."""
+    if len(text) > 1000:
+        return None
     match = _FRAME.match(text)
     if match and not _FOREIGN.search(match.group(1) + match.group(2)):
         return f"{match.group(2)}:{match.group(3)}"
@@ -146,8 +147,9 @@ def sidekiq(text: str) -> Line:
     when = None if base is None else base + fraction(digits)
     rest = text[match.end() :]
     if word:
-        before = _KIQ_BEFORE.match(rest)
-        context, message = before.groups() if before else ("", rest)
+        context, colon, message = rest.partition(": ")
+        if not colon or (context and "=" not in context.partition(" ")[0]):
+            context, message = "", rest
     else:
         after = _KIQ_AFTER.match(rest)
         if after is None:

@@ -386,6 +386,7 @@ def test_no_bytes_raise(data: bytes) -> None:
         "\x1b[",
         '"',
         "x=y ",
+        "x=",
         ', request: "',
         "class=",
         "}: ",
@@ -397,6 +398,12 @@ def test_no_bytes_raise(data: bytes) -> None:
 def test_hostile_lines_take_no_time(origin: str, piece: str) -> None:
     begin = time.process_time()
     parse(origin, (piece * 100000)[:100000])
-    for head in ("method=GET path=/ status=500 error='A::B: ", "2026-01-02T03:04:05.678Z pid=1 tid=a ", "A::Error (", "ERROR:  "):
+    for head in (
+        "method=GET path=/ status=500 error='A::B: ",
+        "2026-01-02T03:04:05.678Z pid=1 tid=a ",
+        "INFO 2026-01-02T03:04:05.678Z pid=1 tid=a ",
+        "A::Error (",
+        "ERROR:  ",
+    ):
         parse(origin, head + (piece * 9000)[:9000])
     assert time.process_time() - begin < 0.5
