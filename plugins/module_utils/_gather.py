@@ -130,7 +130,7 @@ def _join_oom_kills(facts: dict[str, Any]) -> None:
 def _host_facts() -> dict[str, Any]:
     host = Host(time.monotonic() + 5)
     release = dict(line.split("=", 1) for line in (host.maybe("/etc/os-release", 65536) or "").splitlines() if "=" in line)
-    uptime = (host.maybe("/proc/uptime", 200) or "0").split(" ")[0]
+    uptime = (host.maybe("/proc/uptime", 200) or "0").split(" ", 1)[0]
     system = release.get("PRETTY_NAME", platform.system()).strip('"')[:100]
     return {"name": platform.node()[:253], "os": system, "cpus": os.cpu_count() or 1,
             "python": platform.python_version(), "uptime_seconds": float(uptime)}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import CHUNK_BYTES, ByteStream, Completed, collect, end, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_READ_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 4 << 20
@@ -32,6 +32,9 @@ MAX_OUTPUT_BYTES = 4 << 20
 # Tools must answer in one language, and a pager or a colour must never get between us and them.
 TOOL_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0",
                     "SYSTEMD_PAGER": "", "HOME": "/"}
+
+
+JOURNAL_FIELDS = ("MESSAGE", "_SYSTEMD_UNIT", "UNIT", "SYSLOG_IDENTIFIER", "_PID", "_TRANSPORT")
 
 
 class HostError(Exception):
@@ -287,6 +290,15 @@ class Host:
         stream._chunks = chunks()
         return stream
 
+    def journal(self, units: Iterable[str], since_epoch: float, lines: int, deadline: float, max_bytes: int) -> ByteStream:
+        """The newest `lines` entries of and about the units since then, and the kernel's, in the journal's export format."""
+        places = [place for place in ("/var/log/journal", "/run/log/journal") if os.path.isdir(place)]
+        files = [path for place in places for path in glob.glob(place + "/*/system.journal")]
+        if os.geteuid() != 0 and not any(os.access(path, os.R_OK) for path in files):
+            # journalctl itself would answer with silence, which looks like a server without errors.
+            raise HostDenied("the journal may not be read by user %s; run with become: true (as root)" % current_user())
+        return self.stream(journal_arguments(units, since_epoch, lines), deadline, max_bytes)
+
     def _start(self, argv: Sequence[str], owner: Owner | None, environment: dict[str, str] | None, stderr: int) -> subprocess.Popen[bytes]:
         def prepare() -> None:
             if owner is not None and os.geteuid() != owner.uid:
@@ -294,7 +306,7 @@ class Host:
 
         try:
             return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, cwd="/",
-                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)  # noqa: PLW1509  a subset has no threads
+                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn,ansible-bad-function
         except FileNotFoundError:
             raise HostError("command %s is not installed" % argv[0]) from None
         except (OSError, subprocess.SubprocessError) as problem:
@@ -315,6 +327,19 @@ class Host:
                 raise
             return unix
         return socket.create_connection(address, timeout=wait)
+
+
+def journal_arguments(units: Iterable[str], since_epoch: float, lines: int) -> list[str]:
+    """Command line of the one journalctl call.
+
+    Kernel lines of priority 4 and 5 are left out: packet filters log there by the million, the OOM killer does not.
+    """
+    names = sorted(set(units))
+    words = ["journalctl", "-o", "export", "--no-pager", "-q", "--since=@%.6f" % since_epoch, "--lines=%d" % lines,
+             "--output-fields=" + ",".join(JOURNAL_FIELDS)]
+    if names:
+        words += ["_SYSTEMD_UNIT=" + name for name in names] + ["+", "_PID=1"] + ["UNIT=" + name for name in names] + ["+"]
+    return words + ["_TRANSPORT=kernel"] + ["PRIORITY=%d" % level for level in (0, 1, 2, 3, 6)]
 
 
 def drop_to(owner: Owner) -> None:

@@ -18,8 +18,6 @@ MESSAGE_LIMIT = 16384  # bytes of a message handed on
 _Sender = Tuple[str, str, int, str, bool]  # unit, identifier, pid, transport, about
 _Senders = Dict[Tuple[bytes, bytes, bytes, bytes, bytes], _Sender]
 
-FIELDS = ("MESSAGE", "_SYSTEMD_UNIT", "UNIT", "SYSLOG_IDENTIFIER", "_PID", "_TRANSPORT")
-
 
 class Entry(NamedTuple):
     """One journal entry. ``unit`` is what systemd talks about for its own lines (``about`` is true), else the unit that wrote it."""
@@ -31,25 +29,6 @@ class Entry(NamedTuple):
     transport: str
     message: bytes
     about: bool
-
-
-def arguments(units: Iterable[str], since_epoch: float, lines: int, kernel: bool = True) -> Tuple[str, ...]:
-    """Command line of the one journalctl call: newest ``lines`` entries of and about ``units`` since then, and the kernel's.
-
-    Kernel lines of priority 4 and 5 are left out: packet filters log there by the million, the OOM killer does not.
-    """
-    names = sorted(set(units))
-    args = ["journalctl", "-o", "export", "--no-pager", "-q", f"--since=@{since_epoch:.6f}", f"--lines={lines}"]
-    args.append("--output-fields=" + ",".join(FIELDS))
-    groups = []
-    if names:
-        groups.append([f"_SYSTEMD_UNIT={name}" for name in names])
-        groups.append(["_PID=1"] + [f"UNIT={name}" for name in names])
-    if kernel:
-        groups.append(["_TRANSPORT=kernel"] + [f"PRIORITY={level}" for level in (0, 1, 2, 3, 6)])
-    for number, group in enumerate(groups):
-        args += (["+"] if number else []) + group
-    return tuple(args)
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Entry]:

@@ -42,7 +42,8 @@ class ByteStream:
 
 def parts(process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes]:
     """Chunks of standard output until it ends or the deadline passes."""
-    assert process.stdout is not None
+    if process.stdout is None:
+        return
     handle = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
         selector.register(handle, selectors.EVENT_READ)

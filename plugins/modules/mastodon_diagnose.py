@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mastodon_diagnose
 short_description: Name what is wrong with Mastodon servers
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - fediops.mastodon contributors (@fediops)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mastodon_facts
 short_description: Observe a Mastodon server in one read-only pass
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - fediops.mastodon contributors (@fediops)
 description:
@@ -214,12 +214,13 @@ def main() -> None:
     )
     options = module.params
     if not 1 <= options["gather_timeout"] <= 600:
-        module.fail_json(msg="gather_timeout is a number of seconds between 1 and 600, not %s" % options["gather_timeout"])
+        module.fail_json(msg="gather_timeout is a number of seconds between 1 and 600, not %s" % options["gather_timeout"], bad_input=True)
     try:
         chosen(options["gather_subset"])
         since_seconds = seconds_of(options["log_since"])
     except ValueError as problem:
-        module.fail_json(msg=str(problem))
+        # bad_input: wrong for the whole run, not for this host.
+        module.fail_json(msg=str(problem), bad_input=True)
     facts = gather(options["gather_subset"], options["gather_timeout"], since_seconds, options["root"], options["signatures"])
     module.exit_json(changed=False, ansible_facts={"mastodon": facts})
 

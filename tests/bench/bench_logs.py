@@ -102,7 +102,8 @@ def lines(rng: random.Random, faulty: float) -> Iterator[tuple[str, str, str]]:
                 "mastodon-streaming@4000.service",
                 "90",
                 (
-                    '{"level":"info","time":1767323045678,"pid":90,"hostname":"h","name":"streaming","req":{"id":"%s","method":"GET","url":"/api/v1/streaming/health"},'
+                    '{"level":"info","time":1767323045678,"pid":90,"hostname":"h","name":"streaming",'
+                    '"req":{"id":"%s","method":"GET","url":"/api/v1/streaming/health"},'
                     '"res":{"statusCode":200},"responseTime":1,"msg":"request completed"}' % rid
                 ),
             )
@@ -143,7 +144,7 @@ class File:
             while chunk := handle.read(CHUNK):
                 yield chunk
 
-    def stream(self, argv: Any, deadline: float, max_bytes: int) -> File:
+    def journal(self, units: Any, since_epoch: float, lines: int, deadline: float, max_bytes: int) -> File:
         return self
 
     def tail(self, path: str, max_bytes: int) -> File:
@@ -157,15 +158,11 @@ class File:
 
 
 def signatures() -> dict[str, Any]:
-    """Those of the catalogue, or of the draft it is made from."""
+    """Those of the catalogue."""
     found: dict[str, Any] = {}
     for path in sorted((ROOT / "roles" / "diagnose" / "files" / "known_issues").glob("*.yml")):
         issue = yaml.safe_load(path.read_text(encoding="utf-8"))
         found.update({f"{issue['id']}.{name}": value for name, value in (issue.get("signatures") or {}).items()})
-    draft = ROOT / "docs" / "signatures-draft.yml"
-    if not found and draft.exists():
-        for issue, group in yaml.safe_load(draft.read_text(encoding="utf-8")).items():
-            found.update({f"{issue}.{name}": value for name, value in group.items()})
     return found
 
 
@@ -236,7 +233,7 @@ def main() -> None:
         count = generate(path, asked.megabytes << 20, asked.faulty)
         size = path.stat().st_size / 1e6
         print(f"{size:.0f} MB, {count} entries, {asked.faulty} % faulty, {len(chosen)} signatures")
-        for _ in range(asked.rounds):
+        for _round in range(asked.rounds):
             grep_c, grep_utf8 = run_grep(path, chosen, "C"), run_grep(path, chosen, "C.UTF-8")
             seconds, peak, answer = run_subset(path, chosen)
             print(f"grep -E (C) {size / grep_c:6.1f} MB/s, grep -E (C.UTF-8) {size / grep_utf8:6.1f} MB/s")

@@ -60,4 +60,6 @@ def test_every_writable_place_filled_to_the_last_byte(suite: str, tmp_path: Path
         host = diagnosis["hosts"][box.name]
         roots = {finding["id"] for finding in host["findings"] if finding["rank"] == 1}
         assert roots == {"disk_full"}, output
-        assert {probe["state"] for probe in host["probes"].values()} == {"ok"}, host["probes"]
+        # PostgreSQL may refuse even a question: it has no room for the file it would answer from.
+        states = {name: probe["state"] for name, probe in host["probes"].items()}
+        assert {state for name, state in states.items() if name != "database"} == {"ok"}, host["probes"]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres, PostgresError, Target
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
@@ -49,7 +50,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         host.become(owner)  # peer authentication asks the kernel who connects
     facts: dict[str, Any] = {"reachable": False, "pooler": None}
     try:
-        where = target(install["_environment"])
+        where = target(effective_settings(install))
         facts.update(address=where.label, user=where.user, name=where.database)
         if any(unit["role"] == "pooler" and "pid" in unit for unit in install["units"]) and where.port != 5432:
             facts["pooler"] = "pgbouncer"
@@ -101,7 +102,7 @@ def _migration_files(host: Host, install: dict[str, Any]) -> list[str]:
 
 def _without_secret(message: str, install: dict[str, Any]) -> str:
     for key in ("DB_PASS", "DATABASE_URL"):
-        value = install["_environment"].get(key, "")
+        value = effective_settings(install).get(key, "")
         if len(value) >= 4:
             message = message.replace(value, "[%s]" % key)
     return "".join(character if character.isprintable() else " " for character in message)[:300]

@@ -34,6 +34,16 @@ def shown(environment: dict[str, str]) -> dict[str, str]:
     return {key: environment[key] for key in SHOWN if key in environment and _PLAIN.match(environment[key])}
 
 
+def effective_settings(install: dict[str, Any]) -> dict[str, str]:
+    """The effective environment, for those who connect with it; HostDenied when it could only be guessed from the defaults."""
+    denied = [each["denied"] for each in install["_files"].values() if "denied" in each]
+    apps = [unit for unit in install["units"] if unit["role"] in ("web", "sidekiq", "streaming") and "pid" in unit]
+    if denied and not any(unit.get("_env_known") for unit in apps):
+        raise HostDenied(denied[0])
+    effective: dict[str, str] = install["_environment"]
+    return effective
+
+
 def secrets(install: dict[str, Any]) -> list[str]:
     """Every secret value known here, for redaction of log lines: by key, by key of any unit, and passwords inside URLs."""
     found: set[str] = set()
@@ -145,4 +155,3 @@ def _login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     if done.rc is not None and len(values) >= 2:
         answer.update(asked=True, rails_env=values[-2].decode() or None, node_env=values[-1].decode() or None)
     return answer
-

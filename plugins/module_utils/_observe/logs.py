@@ -16,27 +16,13 @@ import time as clock
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS, parse, strip_prefix
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Stream(Protocol):
-        """Bytes of a command or file; the attributes are right once it is exhausted."""
-
-        truncated: bool
-        reason: str
-
-        def __iter__(self) -> Iterator[bytes]: ...
-
-    class Door(Protocol):
-        """The part of _host.Host that is used here."""
-
-        def stream(self, argv: Any, deadline: float, max_bytes: int) -> Stream: ...
-        def tail(self, path: str, max_bytes: int) -> Stream: ...
-        def glob(self, pattern: str) -> List[str]: ...
-        def stat(self, path: str) -> Any: ...
+    from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+    from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import ByteStream
 
 
 JOURNAL_BYTES = 64 << 20
@@ -56,13 +42,12 @@ FILES: Tuple[Tuple[str, str, int], ...] = (  # origin, pattern, how many of the 
 )
 
 
-def observe(host: Door, install: Mapping[str, Any], options: Mapping[str, Any]) -> Dict[str, Any]:
+def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) -> Dict[str, Any]:
     """``logs`` of the contract.
 
     install: {"units": [{"name", "role"}…], "log_files": {origin: [path…]} instead of the usual places}.
     options: {"since_epoch": epoch, "signatures": {…}, "deadline": time.monotonic() value, "secrets": [value…]}.
-    Private keys of the result: ``_oom_kills`` (for ``memory``), ``_errors`` (sentences: sources that could not be read at all, broken
-    signatures).
+    Private keys of the result: ``_oom_kills`` (for ``memory``), ``_reason`` (sources that could not be read at all, broken signatures).
     """
     since = float(options["since_epoch"])
     deadline = float(options["deadline"])
@@ -78,6 +63,8 @@ def observe(host: Door, install: Mapping[str, Any], options: Mapping[str, Any]) 
             _failed(source, problem)
     try:
         _read_journal(host, install.get("units") or (), tally, sources, since, deadline)
+    except HostDenied:
+        raise  # without the journal nothing could be said of Mastodon itself
     except Exception as problem:
         _failed(_source(sources, "system", "journal", "journal"), problem)
     for source in sources.values():
@@ -88,7 +75,8 @@ def observe(host: Door, install: Mapping[str, Any], options: Mapping[str, Any]) 
         if len(json.dumps(result)) <= RESULT_BYTES:
             break
         result.update(tally.result(samples, limit, groups))
-    result["_errors"] = [text[:300] for text in errors[:20]]
+    if errors:
+        result["_reason"] = "; ".join(text[:300] for text in errors[:5])
     return result
 
 
@@ -105,7 +93,7 @@ def _failed(source: Dict[str, Any], problem: Exception) -> None:
 
 
 def _read_journal(
-    host: Door,
+    host: Host,
     units: Any,
     tally: Tally,
     sources: Dict[Tuple[str, str, str], Dict[str, Any]],
@@ -114,7 +102,7 @@ def _read_journal(
 ) -> None:
     roles = {str(unit["name"]): str(unit["role"]) for unit in units if unit.get("name")}
     wanted = max(2000, min(JOURNAL_LINES, int((deadline - clock.monotonic()) * JOURNAL_LINES_A_SECOND)))
-    stream = host.stream(_journal.arguments(roles, since, wanted), deadline, JOURNAL_BYTES)
+    stream = host.journal(roles, since, wanted, deadline, JOURNAL_BYTES)
     known: Dict[Tuple[str, bool, str], Tuple[str, Dict[str, Any]]] = {}
     total = 0
     oldest = 0.0
@@ -151,7 +139,7 @@ def _read_journal(
                     source["oldest_epoch"] = oldest
 
 
-def _files(host: Door, install: Mapping[str, Any]) -> List[Tuple[str, str]]:
+def _files(host: Host, install: Mapping[str, Any]) -> List[Tuple[str, str]]:
     given: Optional[Mapping[str, Any]] = install.get("log_files")
     if given is not None:
         return [(origin, str(path)) for origin, paths in given.items() if origin in PARSERS for path in paths]
@@ -169,7 +157,7 @@ def _files(host: Door, install: Mapping[str, Any]) -> List[Tuple[str, str]]:
     return found
 
 
-def _read_file(stream: Stream, tally: Tally, source: Dict[str, Any], since: float, deadline: float) -> None:
+def _read_file(stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float) -> None:
     """Lines of the window; a line without a time belongs to the one before it."""
     origin, name = source["origin"], source["name"]
     application = origin in ("web", "sidekiq", "streaming")  # stored by docker, syslog or a redirection: the time is in front

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import ErrorReply, Redis, RedisError, Target, from_url, information
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
@@ -59,7 +60,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     uses = {}
     for name, prefix in USES:
         try:
-            where = sentinel_master(host, install["_environment"], prefix) or target(install["_environment"], prefix)
+            where = sentinel_master(host, effective_settings(install), prefix) or target(effective_settings(install), prefix)
         except RedisError as problem:
             uses[name] = {"reachable": False, "error": {"kind": problem.kind, "message": str(problem)[:200]}}
             continue

@@ -16,6 +16,7 @@ from collections import Counter
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis import sentinel_master, target
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import Redis, RedisError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
@@ -28,13 +29,13 @@ MAX_QUEUES = 100
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset; HostError when the Redis of Sidekiq cannot be reached (the subset redis says why)."""
-    settings = install["_environment"]
+    environment = effective_settings(install)
     number = tuple(install.get("version", {}).get("number", (99,)))
-    space = settings.get("REDIS_NAMESPACE", "") if number < (4, 4) else ""
+    space = environment.get("REDIS_NAMESPACE", "") if number < (4, 4) else ""
     prefix = space + ":" if space else ""
     expected = list(rules(number).queues)
     try:
-        with Redis(host.connect, sentinel_master(host, settings, "SIDEKIQ_") or target(settings, "SIDEKIQ_")) as link:
+        with Redis(host.connect, sentinel_master(host, environment, "SIDEKIQ_") or target(environment, "SIDEKIQ_")) as link:
             identities, names, retry, dead, scheduled, failing, clock = link.ask(
                 ("SMEMBERS", prefix + "processes"), ("SMEMBERS", prefix + "queues"), ("ZCARD", prefix + "retry"),
                 ("ZCARD", prefix + "dead"), ("ZCARD", prefix + "schedule"), ("ZRANGE", prefix + "retry", "0", "19"), ("PING",))

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._journal import ENTRY_LIMIT, arguments, parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import journal_arguments
+from ansible_collections.fediops.mastodon.plugins.module_utils._journal import ENTRY_LIMIT, parse
 
 
 def text_field(name: bytes, value: bytes) -> bytes:
@@ -85,7 +86,7 @@ def test_hostile_sizes_hold_no_memory() -> None:
     def chunks() -> Iterator[bytes]:
         yield entry(b"first")
         yield b"__CURSOR=1\nMESSAGE="
-        for _ in range(300):
+        for _number in range(300):
             yield b"z" * 65536
         yield b"\n\n" + entry(b"last")
 
@@ -115,8 +116,8 @@ def test_absurd_numbers_are_no_entry() -> None:
 
 
 def test_one_call_asks_for_units_systemd_and_the_kernel() -> None:
-    words = arguments(["b.service", "a.service"], 1763637600.5, 1000)
-    assert words[:2] == ("journalctl", "-o")
+    words = journal_arguments(["b.service", "a.service"], 1763637600.5, 1000)
+    assert words[:2] == ["journalctl", "-o"]
     assert "--since=@1763637600.500000" in words
     assert list(words[words.index("_SYSTEMD_UNIT=a.service") :])[:7] == [
         "_SYSTEMD_UNIT=a.service",
@@ -128,4 +129,4 @@ def test_one_call_asks_for_units_systemd_and_the_kernel() -> None:
         "+",
     ]
     assert words[-6] == "_TRANSPORT=kernel"
-    assert not any(word.startswith("_SYSTEMD_UNIT") for word in arguments([], 0.0, 10))
+    assert not any(word.startswith("_SYSTEMD_UNIT") for word in journal_arguments([], 0.0, 10))

@@ -71,14 +71,14 @@ class Door:
     """A host whose journal and files are given."""
 
     def __init__(self, journal: Any = b"", files: dict[str, Any] | None = None) -> None:
-        self.journal, self.files = journal, files or {}
-        self.commands: list[Any] = []
+        self.entries, self.files = journal, files or {}
+        self.asked: list[int] = []
 
-    def stream(self, argv: Any, deadline: float, max_bytes: int) -> Bytes:
-        self.commands.append(argv)
-        if isinstance(self.journal, Exception):
-            raise self.journal
-        return self.journal if isinstance(self.journal, Bytes) else Bytes(self.journal)
+    def journal(self, units: Any, since_epoch: float, lines: int, deadline: float, max_bytes: int) -> Bytes:
+        self.asked.append(lines)
+        if isinstance(self.entries, Exception):
+            raise self.entries
+        return self.entries if isinstance(self.entries, Bytes) else Bytes(self.entries)
 
     def tail(self, path: str, max_bytes: int) -> Bytes:
         found = self.files[path]
@@ -159,7 +159,7 @@ def test_recorded_faults(name: str) -> None:
     groups = {(one["class"], one.get("frame", "")) for one in found["exceptions"] if one["origin"] == "web"}
     assert not class_ or (class_, frame) in groups
     assert class_ or signatures - {"a.tools"} or not groups
-    assert found["_errors"] == []
+    assert "_reason" not in found
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.export")))
@@ -269,9 +269,8 @@ def test_a_source_that_fails_loses_no_other() -> None:
     }
     found = observe(Door(RuntimeError("no journalctl"), files))
     assert set(found["signatures"]) == {"a.misconf"}
-    assert len(found["_errors"]) == 2
-    assert any("disk on fire" in one for one in found["_errors"])
-    assert any("no journalctl" in one for one in found["_errors"])
+    assert "disk on fire" in found["_reason"]
+    assert "no journalctl" in found["_reason"]
 
 
 def test_a_cut_journal_says_so() -> None:
@@ -284,14 +283,14 @@ def test_a_long_journal_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(logs, "JOURNAL_LINES", 2000)
     door = Door(b"".join(entry("hello", number) for number in range(2000)))
     (source,) = observe(door)["sources"]
-    assert "--lines=2000" in door.commands[0]
+    assert door.asked == [2000]
     assert (source["truncated"], source["oldest_epoch"]) == (True, 1763637600.0)
     assert source["reason"] == "only the newest 2000 lines of the journal were read"
 
 
 def test_broken_signatures_are_named() -> None:
     found = observe(Door(), signatures={"x.y": {"in": ["web"], "match": "("}})
-    assert "x.y" in found["_errors"][0]
+    assert "x.y" in found["_reason"]
 
 
 def entry(message: str, number: int, unit: str = "mastodon-web.service") -> bytes:
@@ -335,5 +334,4 @@ def test_no_secret_in_the_result() -> None:
 def test_one_call_of_journalctl() -> None:
     door = Door()
     observe(door)
-    assert len(door.commands) == 1
-    assert door.commands[0][0] == "journalctl"
+    assert len(door.asked) == 1
