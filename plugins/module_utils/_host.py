@@ -305,8 +305,10 @@ class Host:
                 drop_to(owner)
 
         try:
-            return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, cwd="/",
-                                    env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn,ansible-bad-function
+            # run_command of AnsibleModule has no deadline and no limit of output.
+            return subprocess.Popen(  # pylint: disable=ansible-bad-function
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, cwd="/",
+                env=dict(TOOL_ENVIRONMENT, **(environment or {})), preexec_fn=prepare)  # noqa: PLW1509  a subset has no threads
         except FileNotFoundError:
             raise HostError("command %s is not installed" % argv[0]) from None
         except (OSError, subprocess.SubprocessError) as problem:

@@ -38,8 +38,9 @@ def diagnose(
     """The diagnosis of all hosts; `unreachable` holds the reason for every host that has no facts."""
     missing = dict(unreachable or {})
     facts: dict[str, Facts] = {}
+    elsewhere = _served_elsewhere(facts_by_host)
     for host, raw in facts_by_host.items():
-        reason = _unusable(raw)
+        reason = _unusable(raw, elsewhere)
         if reason is None:
             facts[host] = plain(raw)
         else:
@@ -85,14 +86,20 @@ def plain(raw: t.Any) -> Facts:
     return t.cast("Facts", json.loads(json.dumps(raw, default=str)))
 
 
-def _unusable(raw: t.Any) -> str | None:
+def _served_elsewhere(facts_by_host: t.Mapping[str, t.Any]) -> set[str]:
+    """Servers (database, redis) that some Mastodon of this run has not on its own host: only then is a host with nothing else of use."""
+    apps = [install for install in (branch(raw, "install") for raw in facts_by_host.values()) if install.get("found")]
+    return {role for role in ("database", "redis") for install in apps if role not in entries(install.get("roles"))}
+
+
+def _unusable(raw: t.Any, elsewhere: set[str]) -> str | None:
     """Why these facts are none, as one sentence, or None."""
     if not isinstance(raw, dict) or "probes" not in raw:
         return "the facts are not those of fediops.mastodon.mastodon_facts"
     if raw.get("schema") != 1:
         return f"the facts have schema {clean_line(raw.get('schema'), 20)}, this version of the collection reads schema 1"
     install = branch(raw, "install")
-    if install.get("found") is False and not install.get("roles"):
+    if install.get("found") is False and not elsewhere & {str(role) for role in entries(install.get("roles"))}:
         searched = "; ".join(clean_line(place, 200) for place in entries(install.get("searched"))[:8])
         return clean_line("no Mastodon found on this host" + (f"; looked at {searched}" if searched else ""), 1000)
     if "found" not in install and not _disk_only(raw):
