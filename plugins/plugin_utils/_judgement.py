@@ -104,6 +104,10 @@ def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
                 "skipped": f"{subset} was not asked for (gather_subset)",
                 "denied": f"{subset}: no permission to read it",
             }.get(str(probe.get("state")), f"{subset} could not be read")
+        # The probe ended well, what it looked at does not answer: that is why nothing behind it is known.
+        error = branch(facts, subset, "error")
+        if error.get("message"):
+            return clean_line(f"{subset} does not answer: {error['message']}")
     return clean_line(otherwise)
 
 

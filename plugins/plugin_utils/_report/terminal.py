@@ -77,7 +77,7 @@ class _Page:
         shown = [*view.roots(host), *view.elsewhere(host)]
         width = max((len(finding["id"]) for finding in shown), default=0)
         for finding in shown:
-            self.finding(finding, width)
+            self.finding(finding, width, {effect["id"]: effect for effect in host["findings"]})
         for entry in host["unknown"]:
             if entry["id"] == "host":
                 self.wrapped(f"  {self.paint('unknown', '?')} ", 4, f"{self.label('could_not_look')}: {entry['reason']}")
@@ -86,7 +86,7 @@ class _Page:
             told = f"{entry['id']}  {entry['reason']} ({self.label('until')} {entry['until']})"
             self.wrapped(f"  - {self.label('waived')}  ", 4 + len(self.label("waived")) + 2, told)
 
-    def finding(self, finding: view.Finding, width: int) -> None:
+    def finding(self, finding: view.Finding, width: int, here: dict[str, view.Finding]) -> None:
         severity = finding["severity"]
         sign = "!" if severity == "advice" else "x"
         name = self.paint("bold", finding["id"]) + " " * (width - len(finding["id"]))
@@ -102,7 +102,7 @@ class _Page:
         if finding["explained_by"]:
             self.field("caused_by", finding["explained_by"])
             return  # what to do is said where the cause is
-        effects = finding["explains"]
+        effects = [self.effect(here.get(name), name) for name in finding["explains"]]
         if effects:
             more = [text("and_more", self.language, n=len(effects) - _MOST_EXPLAINED)] if len(effects) > _MOST_EXPLAINED else []
             self.field("explains", " · ".join([*effects[:_MOST_EXPLAINED], *more]))
@@ -110,6 +110,11 @@ class _Page:
             self.field("waived", finding["note"][self.language])
         # The name of the fix means nothing to a reader as long as no playbook applies it; the documented commands do.
         self.field("fix", *filter(None, (finding["advice"][self.language], (finding.get("no_fix") or {}).get(self.language, ""))))
+
+    def effect(self, finding: view.Finding | None, name: str) -> str:
+        """A mere symptom has nothing to be looked up under its id; its title says how many people saw it."""
+        mere = finding is not None and not finding["explains"] and "no_fix" in finding
+        return finding["title"][self.language] if finding is not None and mere else name
 
     def unknown(self, entries: list[dict[str, t.Any]]) -> None:
         """One line for each reason: a database that hangs would else repeat itself ten times."""
