@@ -19,8 +19,8 @@ db1   CLEAR  6 known issues checked                                             
 web1  FAULTS  1 root cause, 4 symptoms explained                                 1.9 s
   x critical  disk_full   / has 0 B free
      because   df / 100 % · pg_diskfull x214 09:20-11:19 UTC
-     explains  redis_misconf_disk · db_connection_refused · web_down_502 ·
-               sidekiq_backlog
+     explains  redis_misconf_disk · db_connection_refused · web_down_502 · Sidekiq is
+               2 h 1 min behind
      fix       Find what fills / and free it:
                RAILS_ENV=production bin/tootctl media remove --days=7
                journalctl --vacuum-size=500M
