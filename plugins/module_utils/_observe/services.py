@@ -46,7 +46,7 @@ def role_of(argv: list[str]) -> str:
         return ""
     if "sidekiq" in words or "sidekiqswarm" in words:
         return "sidekiq"
-    if "puma" in words or first == "puma:" or ("rails" in words and ("s" in words or "server" in words)):
+    if "puma" in words or first == "puma" or ("rails" in words and ("s" in words or "server" in words)):
         return "web"
     if first in ("node", "nodejs") and any(re.search(r"(^|/)streaming(/index\.js)?/?$", word) for word in argv[1:4]):
         return "streaming"
