@@ -25,8 +25,8 @@ MAX_UNITS = 60
 MAX_UNIT_FILE_BYTES = 65536
 
 PROPERTIES = ("Id", "Type", "RemainAfterExit", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts", "MainPID",
-              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "MemoryCurrent", "MemoryMax", "ControlGroup", "ExecStart",
-              "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic", "ExecMainStartTimestampMonotonic")
+              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "MemoryCurrent", "MemoryMax", "ControlGroup",
+              "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic", "ExecMainStartTimestampMonotonic")
 
 _SERVERS = {"postgres": "database", "postmaster": "database", "pg_ctlcluster": "database", "pg_ctl": "database",
             "redis-server": "redis", "valkey-server": "redis", "keydb-server": "redis", "pgbouncer": "pooler",
@@ -163,7 +163,8 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float) -> 
         unit["pid"] = pid
         own = host.maybe("/proc/%d/environ" % pid, 1 << 18)
         unit["_env_known"] = own is not None
-        if own is not None:
+        # Between fork and exec (often, when a unit fails and is started again and again) the process is still systemd's, with its settings.
+        if own and role_of(command_line(host, str(pid))) == unit["role"]:
             unit["_env"] = dict(pair.split("=", 1) for pair in own.split("\0") if "=" in pair)
     return unit
 
@@ -176,6 +177,10 @@ def _unit_environment(host: Host, properties: dict[str, str]) -> dict[str, str]:
             key, equals, value = line.strip().partition("=")
             if equals and re.match(r"^[A-Za-z_]\w*$", key):
                 environment[key] = value.strip().strip("'\"")
+    for word in _words(properties.get("UnsetEnvironment", "")):
+        name, equals, value = word.partition("=")
+        if name in environment and (not equals or environment[name] == value):
+            del environment[name]
     return environment
 
 
