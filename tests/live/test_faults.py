@@ -62,9 +62,3 @@ def test_healthy_server_is_clear(healthy: Box, tmp_path: Path) -> None:
     assert (host["verdict"], host["findings"], host["unknown"]) == ("clear", [], []), summary(host)
     assert {probe["state"] for probe in host["probes"].values()} == {"ok"}
     assert "changed=0" in output and "failed=0" in output
-
-
-def test_every_known_issue_has_a_fault() -> None:
-    """web_errors_5xx is a symptom: it shows in nearly every fault, and as a root only for what nobody knows."""
-    catalogue = {path.stem for path in (FAULTS.parents[1] / "roles/diagnose/files/known_issues").glob("*.yml")}
-    assert {described(fault)["cause"] for fault in ALL} == catalogue - {"web_errors_5xx"}

@@ -25,8 +25,9 @@ MAX_UNITS = 60
 MAX_UNIT_FILE_BYTES = 65536
 
 PROPERTIES = ("Id", "Type", "RemainAfterExit", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts", "MainPID",
-              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "MemoryCurrent", "MemoryMax", "ControlGroup",
-              "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic", "ExecMainStartTimestampMonotonic")
+              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "MemoryCurrent", "MemoryMax",
+              "ControlGroup", "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic",
+              "ExecMainStartTimestampMonotonic")
 
 _SERVERS = {"postgres": "database", "postmaster": "database", "pg_ctlcluster": "database", "pg_ctl": "database",
             "redis-server": "redis", "valkey-server": "redis", "keydb-server": "redis", "pgbouncer": "pooler",
