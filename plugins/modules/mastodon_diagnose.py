@@ -48,24 +48,9 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  action:
-    description: Has an action plugin, which does its work on the controller.
-    support: full
-  bypass_host_loop:
-    description: Runs once for all hosts of the play.
-    support: full
-  check_mode:
-    description: Can run in check mode and give the same result.
-    support: full
-  diff_mode:
-    description: Shows what would change.
-    support: none
-    details: Nothing is changed.
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.controller
 seealso:
   - module: fediops.mastodon.mastodon_facts
   - module: fediops.mastodon.mastodon_report

@@ -65,14 +65,9 @@ options:
       - Name of the role of this collection whose variables are to be checked before anything is run. Handled by the action plugin.
     type: str
     default: ''
+extends_documentation_fragment:
+  - fediops.mastodon._attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and give the same result.
-    support: full
-  diff_mode:
-    description: Shows what would change.
-    support: none
-    details: The module changes nothing.
   facts:
     description: Returns facts under C(ansible_facts).
     support: full
