@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 SCHEMA = 1
+OURS = ("ruby", "bundle", "puma", "sidekiq", "node", "MainThread", "postgres", "redis-server", "valkey-server", "keydb-server", "nginx")
 # Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
 NEEDS_NO_MASTODON = ("disk", "memory", "services")
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
@@ -120,8 +121,10 @@ def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]
             return "the install could not be found: %s" % first.reason
         if not ground["found"]:
             return "no Mastodon was found on this host"
-        if ground["deployment"] != "systemd":
+        if ground["deployment"] == "docker":
             return "Mastodon runs in containers here, which this release does not look into"
+        if ground["deployment"] == "unknown":
+            return "no unit or process runs the Mastodon in %s, so how it is run here is not known" % ground["root"]
         return ""
 
     return reason
@@ -130,7 +133,10 @@ def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]
 def _join_oom_kills(facts: dict[str, Any]) -> None:
     kills = facts.get("logs", {}).pop("_oom_kills", None)
     if kills is not None and "memory" in facts:
-        facts["memory"]["oom_kills"] = kills
+        units = {unit["name"] for unit in facts.get("services", {}).get("units", ())}
+        # A build runner beside Mastodon that hits the limit of its own unit is nobody's fault here.
+        facts["memory"]["oom_kills"] = [kill for kill in kills if kill.get("unit") in units or (
+            not kill.get("unit") and any(kill["process"].startswith(name) for name in OURS))]
 
 
 def _host_facts() -> dict[str, Any]:

@@ -19,7 +19,7 @@ import stat
 import subprocess
 import time
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import CHUNK_BYTES, ByteStream, Completed, collect, end, parts
 
@@ -84,14 +84,8 @@ class Host:
 
     def read(self, path: str, max_bytes: int = MAX_READ_BYTES) -> bytes:
         """The first max_bytes of a regular or proc file; HostError when it is not there or is something else."""
+        handle = _open_regular(path)
         try:
-            # O_NONBLOCK: a FIFO planted under a name we read must not hang us.
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as problem:
-            raise sentence(problem, path) from None
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise HostError("%s is not a regular file" % path)
             pieces = []
             room = max_bytes
             while room > 0:
@@ -123,9 +117,9 @@ class Host:
 
         def chunks() -> Iterator[bytes]:
             try:
-                handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError as problem:
-                stream.truncated, stream.reason = True, str(sentence(problem, path))
+                handle = _open_regular(path)
+            except HostError as problem:
+                stream.truncated, stream.reason = True, str(problem)
                 return
             try:
                 size = os.fstat(handle).st_size
@@ -142,8 +136,8 @@ class Host:
                     if time.monotonic() > self.deadline:
                         stream.truncated, stream.reason = True, "the time was up"
                         return
-            except OSError as problem:
-                stream.truncated, stream.reason = True, str(sentence(problem, path))
+            except OSError as trouble:
+                stream.truncated, stream.reason = True, str(sentence(trouble, path))
             finally:
                 os.close(handle)
 
@@ -240,6 +234,11 @@ class Host:
         except KeyError:
             return None
         return Owner(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
+
+    def owner(self, described: dict[str, Any]) -> Owner:
+        """The user that the subset install describes; one that the host has no name for (991 of an image) has its number as name."""
+        shell = (self.user(described["user"]) or Owner("", 0, 0, "", "")).shell
+        return Owner(described["user"], described["uid"], described["gid"], described["home"], shell)
 
     def become(self, owner: Owner) -> None:
         """Be that user for the rest of this process (a subset is a process of its own, see _side_by_side)."""
@@ -342,6 +341,20 @@ def journal_arguments(units: Iterable[str], since_epoch: float, lines: int) -> l
     if names:
         words += ["_SYSTEMD_UNIT=" + name for name in names] + ["+", "_PID=1"] + ["UNIT=" + name for name in names] + ["+"]
     return words + ["_TRANSPORT=kernel"] + ["PRIORITY=%d" % level for level in (0, 1, 2, 3, 6)]
+
+
+def _open_regular(path: str) -> int:
+    """Open for reading what is a regular file. Looked at before it is opened: opening alone can hang (FIFO) or act (watchdog)."""
+    try:
+        looked = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(looked).st_mode):
+                raise HostError("%s is not a regular file" % path)
+            return os.open("/proc/self/fd/%d" % looked, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        finally:
+            os.close(looked)
+    except OSError as problem:
+        raise sentence(problem, path) from None
 
 
 def drop_to(owner: Owner) -> None:

@@ -89,8 +89,8 @@ def _fork(name: str, observer: Observer, deadline: float) -> _Child:
     if pid == 0:
         try:
             os.close(reader)
-            # A group of its own, so that a subset is killed together with the commands it started.
-            os.setpgid(0, 0)
+            # A session of its own: killed together with the commands it started, and none of them can open root's terminal.
+            os.setsid()
             _write(writer, json.dumps(_observe(observer, deadline)).encode())
         finally:
             os._exit(0)

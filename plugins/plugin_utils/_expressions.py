@@ -100,6 +100,8 @@ def _environment(undefined: type[jinja2.Undefined], finalize: t.Callable[[t.Any]
     env = _Sandbox(undefined=undefined, finalize=finalize, autoescape=False, keep_trailing_newline=False, trim_blocks=True)
     env.globals = {"range": env.globals["range"]}
     env.filters = {name: function for name, function in env.filters.items() if name not in ("random", "xmlattr", "pprint")}
+    # French counts octets, with a comma: 1,5 Go.
+    env.filters.update(octets=_number_filter(lambda size: human_bytes(size).replace(".", ",").replace("B", "o")))
     env.filters.update(bytes=_number_filter(human_bytes), duration=_number_filter(human_duration))
     return env
 

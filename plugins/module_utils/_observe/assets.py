@@ -15,7 +15,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._versions import 
 
 # 4.4 to 4.6 keep Vite's manifest in .vite/, later releases beside the packs; up to 4.3 Webpacker's is there too.
 MANIFESTS = {"vite": ("public/packs/.vite/manifest.json", "public/packs/manifest.json"), "webpacker": ("public/packs/manifest.json",)}
-SOURCE_FILES = ("package.json", "yarn.lock", "vite.config.mts", "vite.config.ts", "babel.config.js", "lib/mastodon/version.rb")
+SOURCE_FILES = ("package.json", "yarn.lock", "vite.config.mts", "vite.config.ts", "babel.config.js")
 SOURCE_TREES = ("app/javascript", "config/webpack")
 MAX_CHECKED = 300
 MAX_SOURCES = 20000
@@ -53,7 +53,9 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         checked = files[::max(1, -(-len(files) // MAX_CHECKED))]
         missing = [name for name in checked if not host.exists(root + "/public/packs/" + name)]
         facts.update(files_checked=len(checked), files_missing=missing[:10], files_missing_count=len(missing))
-    facts["stale"] = newest is not None and newest[0] > status.st_mtime + GRACE_SECONDS
+    # Packs copied from a build host keep the time they were made; when they came here is the time of the last change of their inode.
+    here = max(status.st_mtime, status.st_ctime)
+    facts["stale"] = newest is not None and newest[0] > here + GRACE_SECONDS
     started = [unit["_started_epoch"] for unit in install["units"]
                if unit["role"] == "web" and "pid" in unit and "_started_epoch" in unit]
     facts["web_older_than_build"] = bool(started) and min(started) < status.st_mtime - GRACE_SECONDS

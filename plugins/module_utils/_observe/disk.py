@@ -91,12 +91,13 @@ def _measure(mount: str, kind: str, space: os.statvfs_result) -> dict[str, Any]:
     percent = 100.0 * used / (used + available) if used + available else 0.0
     inodes_used = space.f_files - space.f_ffree
     inodes_percent = 100.0 * inodes_used / (inodes_used + space.f_favail) if space.f_files and inodes_used + space.f_favail else 0.0
-    full = bool(space.f_blocks) and percent >= 95 and available < FULL_BYTES
-    inodes_full = bool(space.f_files) and inodes_percent >= 99 and space.f_favail < FULL_INODES
+    read_only = bool(space.f_flag & os.ST_RDONLY)  # an image that is mounted read-only (squashfs) is always full
+    full = bool(space.f_blocks) and percent >= 95 and available < FULL_BYTES and not read_only
+    inodes_full = bool(space.f_files) and inodes_percent >= 99 and space.f_favail < FULL_INODES and not read_only
     return {
         "mount": mount, "type": kind, "size_bytes": space.f_blocks * size, "available_bytes": available, "used_percent": round(percent, 1),
         "inodes": space.f_files, "inodes_available": space.f_favail, "inodes_used_percent": round(inodes_percent, 1),
-        "read_only": bool(space.f_flag & os.ST_RDONLY),
+        "read_only": read_only,
         "full": full, "inodes_full": inodes_full, "exhausted": full or inodes_full, "holds": [],
     }
 

@@ -63,7 +63,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     required = list(rules(number).required_keys)
     dotenv = install["_dotenv"]
     processes, missing = [], set()
-    apps = [unit for unit in install["units"] if unit["role"] in ("web", "sidekiq", "streaming") and not unit["shim"]]
+    apps = [unit for unit in install["units"] if unit["role"] in ("web", "sidekiq", "streaming") and unit["intended"] and not unit["shim"]]
     for unit in apps:
         effective = dict(dotenv, **unit["_env"])
         # Streaming needs none of the keys that Rails requires.
@@ -118,9 +118,11 @@ def _file(host: Host, install: dict[str, Any]) -> dict[str, Any]:
                  problems=[{"line": line, "reason": reason} for line, reason in read.get("problems", [])])
     app = install.get("owner")
     if app:
-        facts["readable_by_app"] = bool(
-            (status.st_uid == app["uid"] and status.st_mode & 0o400) or (status.st_uid != app["uid"] and (
-                (status.st_gid == app["gid"] and status.st_mode & 0o040) or (status.st_gid != app["gid"] and status.st_mode & 0o004))))
+        try:
+            # Asked as the app's user: further groups and access lists count, not only the mode.
+            facts["readable_by_app"] = host.run(["test", "-r", path], 2.0, 4096, host.owner(app)).rc == 0
+        except HostError:
+            pass  # only root can ask for somebody else
     return facts
 
 
@@ -143,8 +145,8 @@ def _length(value: str) -> str:
 def _login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """RAILS_ENV and NODE_ENV as the app user gets them on logging in (profile files are run, as they are at every login)."""
     answer: dict[str, Any] = {"asked": False, "rails_env": None, "node_env": None}
-    owner = host.user(install["owner"]["user"]) if "owner" in install else None
-    if owner is None or owner.shell.rsplit("/", 1)[-1] not in ("sh", "bash", "dash", "zsh", "ksh"):
+    owner = host.owner(install["owner"]) if "owner" in install else None
+    if owner is None or owner.uid == 0 or owner.shell.rsplit("/", 1)[-1] not in ("sh", "bash", "dash", "zsh", "ksh"):
         return answer
     identity = {"HOME": owner.home, "USER": owner.user, "LOGNAME": owner.user, "SHELL": owner.shell}
     try:

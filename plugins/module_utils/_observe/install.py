@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, RAILS_FILES, parse
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, current_user
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, Owner, current_user
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import parse_version, rules
 
@@ -31,10 +31,12 @@ def observe(host: Host, root_option: str) -> dict[str, Any]:
     searched: list[str] = []
     root = _root(host, root_option, units, searched)
     container = "" if root else _container(host, searched)
+    lying = "" if root or container else _lying_there(host, searched)
     # A Puma, Sidekiq or Node of another Rails application on this host is none of our business.
     units = [unit for unit in units if unit["role"] not in APP_ROLES or (root and _belongs(host, unit, root))]
+    root = root or lying
     install: dict[str, Any] = {"found": bool(root or container), "searched": searched, "units": units,
-                               "deployment": "docker" if container else "systemd",
+                               "deployment": "docker" if container else "unknown" if lying else "systemd",
                                "roles": [role for role in APP_ROLES + ("database", "redis", "proxy", "pooler")
                                          if any(unit["role"] == role for unit in units)]}
     if root:
@@ -63,6 +65,11 @@ def _root(host: Host, option: str, units: list[dict[str, Any]], searched: list[s
             found = _checked(host, host.link("/proc/%s/cwd" % pid))
             if found:
                 return found
+    return ""
+
+
+def _lying_there(host: Host, searched: list[str]) -> str:
+    """A checkout that nothing here is known to run: perhaps that of a compose file, perhaps of a supervisor that is not systemd."""
     searched.append("the usual directories " + ", ".join(USUAL_ROOTS))
     for pattern in USUAL_ROOTS:
         for path in host.glob(pattern) if "*" in pattern else [pattern]:
@@ -108,10 +115,12 @@ def _container(host: Host, searched: list[str]) -> str:
 
 
 def _belongs(host: Host, unit: dict[str, Any], root: str) -> bool:
-    # An install can have several checkouts behind one link (releases/…); what counts is that each is a Mastodon.
+    """Whether a unit is this Mastodon's: by its directory (each of several releases behind a link counts), else by its command or name."""
     directory = unit["working_directory"] or (host.link("/proc/%d/cwd" % unit["pid"]) if "pid" in unit else "")
     real = host.real(directory) if directory else ""
-    return real == root or not real or bool(_checked(host, real)) or unit["shim"] or not host.is_dir(real)
+    if real and host.is_dir(real):
+        return real == root or bool(_checked(host, real))
+    return "mastodon" in unit["name"] or any(word.startswith(root + "/") for word in unit["_argv"])
 
 
 def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[str, Any]]) -> None:
@@ -120,7 +129,8 @@ def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[s
     app_users = [unit["user"] for unit in units if unit["role"] in APP_ROLES and unit["user"] != "root"]
     owner = host.user(app_users[0]) if app_users else None
     if owner is None and status is not None:
-        owner = host.user(status.st_uid)
+        # An owner without a name (991 of an image) is nobody to be looked up, but all the more nobody to be root for.
+        owner = host.user(status.st_uid) or Owner(str(status.st_uid), status.st_uid, status.st_gid, "/", "")
     if owner is not None:
         install["owner"] = {"user": owner.user, "uid": owner.uid, "gid": owner.gid, "group": host.group_name(owner.gid),
                             "home": owner.home}
@@ -166,9 +176,11 @@ def _pools(install: dict[str, Any]) -> None:
         own = unit["_env"]
         both = dict(install["_dotenv"], **own)
         if unit["role"] == "sidekiq":
-            named = own.get("SIDEKIQ_CONCURRENCY") if number >= (4, 1) else None
-            unit["concurrency"] = _option(unit["_argv"], "-c", "--concurrency") or _count(named) or 5
             unit["queues"] = _queues(unit["_argv"])
+            if "-C" in unit["_argv"] or "--config" in unit["_argv"]:
+                continue  # a configuration of its own says how many threads and which queues; the heartbeat knows
+            named = own.get("SIDEKIQ_CONCURRENCY") if number >= (4, 1) else None
+            unit["concurrency"] = _option(unit["_argv"], own, "-c", "--concurrency") or _count(named) or 5
         elif unit["role"] == "web":
             # Puma reads its configuration before dotenv is loaded: only the real environment counts.
             unit["concurrency"] = _count(own.get("MAX_THREADS")) or 5
@@ -185,10 +197,12 @@ def _count(value: str | None) -> int | None:
     return int(value) if value is not None and re.match(r"^\d{1,6}$", value) and int(value) else None
 
 
-def _option(argv: list[str], short: str, long: str) -> int | None:
-    for at, word in enumerate(argv):
-        if word in (short, long) and at + 1 < len(argv):
-            return _count(argv[at + 1])
+def _option(argv: list[str], environment: dict[str, str], short: str, long: str) -> int | None:
+    """The number behind an option of a command line, `-c 25` or `-c ${THREADS}` as systemd would fill it in."""
+    filled = [re.sub(r"\$\{?(\w+)\}?", lambda match: environment.get(match.group(1), ""), word) for word in argv]
+    for at, word in enumerate(filled):
+        if word in (short, long) and at + 1 < len(filled):
+            return _count(filled[at + 1])
         if word.startswith(long + "="):
             return _count(word[len(long) + 1:])
         if word.startswith(short) and word[len(short):].isdigit():

@@ -16,11 +16,13 @@ LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/l
                        "/lib/*-linux-gnu*")
 MAX_DIRECTORIES = 400
 MAX_DEPTH = 4
+# What Mastodon itself writes below the root of its media; lost+found and what others put there are none of its business.
+TREES = ("accounts", "media_attachments", "cache", "custom_emojis", "site_uploads", "preview_cards", "imports", "backups")
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset. Directories are not looked at when media lie in object storage."""
-    owner = host.user(install["owner"]["user"]) if "owner" in install else None
+    owner = host.owner(install["owner"]) if "owner" in install else None
     facts: dict[str, Any] = {"storage": install["storage"]}
     local = install["storage"] == "local"
     if local:
@@ -71,6 +73,9 @@ def _program(host: Host, name: str, configured: str, search: str, owner: Owner |
     if not path:
         return tool
     tool["path"] = path
+    if owner is None or owner.uid == 0:
+        tool["works"] = True  # as far as can be known: what the app's settings name is never run as root
+        return tool
     try:
         done = host.run([path, "-version"], 3.0, 4096, owner, {"PATH": search})
     except HostError as problem:
@@ -116,7 +121,8 @@ def _directories(host: Host, top: str) -> tuple[list[dict[str, Any]], list[str]]
         if not writable:
             unwritable.append(path)
         if depth < MAX_DEPTH:
-            waiting += [(path + "/" + name, depth + 1) for name in sorted(host.names(path, 200))]
+            names = TREES if depth == 0 else sorted(host.names(path, 200))
+            waiting += [(path + "/" + name, depth + 1) for name in names]
     if not looked:
         # Not there yet: the app must be able to make it.
         parent = real.rsplit("/", 1)[0] or "/"

@@ -23,10 +23,11 @@ UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/
                     "/usr/lib/systemd/system", "/lib/systemd/system")
 MAX_UNITS = 60
 MAX_UNIT_FILE_BYTES = 65536
+TICKS_A_SECOND = 100.0  # USER_HZ, the same on every Linux that runs Ruby
 
 PROPERTIES = ("Id", "Type", "RemainAfterExit", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts", "MainPID",
-              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "MemoryCurrent", "MemoryMax",
-              "ControlGroup", "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic",
+              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "StandardOutput",
+              "MemoryCurrent", "MemoryMax", "ControlGroup", "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic",
               "ExecMainStartTimestampMonotonic")
 
 _SERVERS = {"postgres": "database", "postmaster": "database", "pg_ctlcluster": "database", "pg_ctl": "database",
@@ -42,6 +43,9 @@ def role_of(argv: list[str]) -> str:
     first = argv[0].lstrip("-@:+!").rsplit("/", 1)[-1].rstrip(":")
     if first in _SERVERS:
         return _SERVERS[first]
+    if first in ("sh", "bash", "dash") and "-c" in argv[1:3] and len(argv) > argv.index("-c") + 1:
+        command = re.split(r"[;&|]", argv[argv.index("-c") + 1])[0]
+        return role_of([word for word in _words(command) if word != "exec"])
     words = [word.rsplit("/", 1)[-1] for word in argv[:8]]
     if "prometheus_exporter" in words:
         return ""
@@ -58,7 +62,8 @@ def discover(host: Host) -> list[dict[str, Any]]:
     """Units as dictionaries: the contract's keys, and with a leading underscore what stays on this host (`_env`, `_cgroup`)."""
     if not host.is_dir("/run/systemd/system"):
         return []
-    names = _candidates(host)
+    running = _running(host)
+    names = _candidates(host) | set(running)
     if not names:
         return []
     shown = host.run(["systemctl", "show", "--no-pager", "--property=" + ",".join(PROPERTIES), "--"] + sorted(names)[:MAX_UNITS])
@@ -67,10 +72,13 @@ def discover(host: Host) -> list[dict[str, Any]]:
     now, monotonic = time.time(), time.monotonic()
     units: list[dict[str, Any]] = []
     for block in shown.out.decode("utf-8", "replace").split("\n\n"):
-        properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        properties: dict[str, str] = {}
+        for line in block.splitlines():
+            name, _equals, value = line.partition("=")
+            properties[name] = properties[name] + "\n" + value if name in properties else value  # EnvironmentFiles= stands once a file
         if properties.get("LoadState") in (None, "not-found"):
             continue
-        unit = _unit(host, properties, now - monotonic)
+        unit = _unit(host, properties, now - monotonic, running.get(properties.get("Id", ""), ""))
         # redis.service is another name of redis-server.service: systemd answers for both with the same Id.
         if unit["role"] and all(unit["name"] != known["name"] for known in units):
             units.append(unit)
@@ -86,10 +94,10 @@ def _candidates(host: Host) -> set[str]:
         for entry in entries:
             if not entry.endswith(".service") or entry in names or entry in templates:
                 continue
-            text = host.maybe(directory + "/" + entry, MAX_UNIT_FILE_BYTES) or ""
-            wanted = re.findall(r"(?m)^(?:Wants|Requires)=(.*)$", text)
+            text = re.sub(r"\\\n", " ", host.maybe(directory + "/" + entry, MAX_UNIT_FILE_BYTES) or "")
+            wanted = re.findall(r"(?m)^\s*(?:Wants|Requires)\s*=(.*)$", text)
             streams = [word for line in wanted for word in line.split() if re.match(r"[\w.-]*streaming[\w.-]*@", word)]
-            commands = re.findall(r"(?m)^ExecStart=(.*)$", text)
+            commands = re.findall(r"(?m)^\s*ExecStart\s*=(.*)$", text)
             if streams or any(role_of(_words(command)) for command in commands):
                 (templates if entry.endswith("@.service") else names).add(entry)
                 names.update(streams)
@@ -99,12 +107,18 @@ def _candidates(host: Host) -> set[str]:
             for entry in entries:
                 if entry.endswith((".wants", ".requires")):
                     names.update(name for name in host.names(directory + "/" + entry) if name.startswith(stems))
-    for pid in host.names("/proc"):
-        if pid.isdigit() and role_of(command_line(host, pid)):
-            unit = unit_of(host, pid)
-            if unit:
-                names.add(unit)
     return {name for name in names if re.match(r"^[\w:.\\@-]+\.service$", name) and not name.endswith("@.service")}
+
+
+def _running(host: Host) -> dict[str, str]:
+    """Units with a process whose command line tells its role, and that role: whatever wrapper the unit itself starts."""
+    found: dict[str, str] = {}
+    for pid in host.names("/proc"):
+        role = role_of(command_line(host, pid)) if pid.isdigit() else ""
+        unit = unit_of(host, pid) if role else ""
+        if re.match(r"^[\w:.\\@-]+\.service$", unit):
+            found[unit] = role
+    return found
 
 
 def command_line(host: Host, pid: str) -> list[str]:
@@ -127,13 +141,14 @@ def _words(command: str) -> list[str]:
         return command.split()
 
 
-def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float) -> dict[str, Any]:
+def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float, running_role: str) -> dict[str, Any]:
     arguments = re.search(r"argv\[\]=(.*?) ; ", properties.get("ExecStart", ""))
     argv = _words(arguments.group(1)) if arguments else []
     pid = int(properties.get("MainPID", "0") or 0)
     unit: dict[str, Any] = {
         "name": properties["Id"],
-        "role": role_of(argv) or ("streaming" if "streaming" in properties["Id"] and properties.get("Type") == "oneshot" else ""),
+        "role": role_of(argv) or running_role or (
+            "streaming" if "streaming" in properties["Id"] and properties.get("Type") == "oneshot" else ""),
         "shim": properties.get("Type") == "oneshot" and properties.get("RemainAfterExit") == "yes",
         "load_state": properties.get("LoadState", ""),
         "active_state": properties.get("ActiveState", ""),
@@ -148,14 +163,17 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float) -> 
         "_memory": (properties.get("MemoryCurrent", ""), properties.get("MemoryMax", "")),
         "_env": _unit_environment(host, properties),
     }
-    if not unit["role"] and pid:
-        unit["role"] = role_of(command_line(host, str(pid)))
+    # Not intended: a leftover copy of a unit file, the other colour of a blue/green pair, a host for workers only.
+    off = unit["active_state"] == "inactive" and unit["result"] == "success" and unit["enabled"] in ("disabled", "masked")
+    unit["intended"] = not off
     changed = int(properties.get("StateChangeTimestampMonotonic") or 0)
     if changed:
         unit["since_epoch"] = round(epoch_of_monotonic + changed / 1e6, 3)
     started = int(properties.get("ExecMainStartTimestampMonotonic") or 0)
     if started:
-        unit["_started_epoch"] = epoch_of_monotonic + started / 1e6
+        # A hot restart (systemctl reload) keeps the main process but not its workers, and it is they who serve.
+        unit["_started_epoch"] = _oldest_worker(host, pid, epoch_of_monotonic) or max(
+            epoch_of_monotonic + started / 1e6, unit.get("since_epoch", 0.0))
     code = _EXIT_CODES.get(properties.get("ExecMainCode", ""))
     if code:
         unit["exit_code"] = code
@@ -165,9 +183,20 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float) -> 
         own = host.maybe("/proc/%d/environ" % pid, 1 << 18)
         unit["_env_known"] = own is not None
         # Between fork and exec (often, when a unit fails and is started again and again) the process is still systemd's, with its settings.
-        if own and role_of(command_line(host, str(pid))) == unit["role"]:
+        # And a long title (Puma's with the path of a socket) is written over it: then the unit's own settings have to do.
+        if own and re.match(r"[A-Za-z_]\w*=", own) and role_of(command_line(host, str(pid))) == unit["role"]:
             unit["_env"] = dict(pair.split("=", 1) for pair in own.split("\0") if "=" in pair)
+        if properties.get("StandardOutput") in ("append", "file", "truncate"):
+            unit["_standard_output"] = "%s:%s" % (properties["StandardOutput"], host.link("/proc/%d/fd/1" % pid))
     return unit
+
+
+def _oldest_worker(host: Host, pid: int, epoch_of_monotonic: float) -> float:
+    """When the oldest child of the process was started; 0 when it has none (field 22 of /proc/PID/stat, in clock ticks since boot)."""
+    children = (host.maybe("/proc/%d/task/%d/children" % (pid, pid), 4096) or "").split()
+    ticks = [re.sub(r"^.*\) ", "", host.maybe("/proc/%s/stat" % child, 4096) or "").split() for child in children]
+    started = [int(fields[19]) for fields in ticks if len(fields) > 19]
+    return epoch_of_monotonic + min(started) / TICKS_A_SECOND if started else 0.0
 
 
 def _unit_environment(host: Host, properties: dict[str, str]) -> dict[str, str]:

@@ -5,25 +5,52 @@
 
 from __future__ import annotations
 
+import re
+
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import ask_health
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy
+
+MAX_ENDPOINTS = 8
+# A variable of nginx names nothing that could be asked.
+_UPSTREAM = re.compile(r"/[^\s$]+|(?!unix)[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
-    """The subset: one endpoint for every unit that runs Puma."""
+    """The subset: an endpoint for every unit that is meant to run Puma, and for every upstream of the proxy that none of them is."""
     headers = {"Host": install.get("domain") or "localhost", "X-Forwarded-Proto": "https"}
+    # config/puma.rb is read before dotenv: only the process's own environment decides where it listens.
+    found = {address_of(unit["_env"], 3000, unit["working_directory"]): unit["name"] for unit in install["units"]
+             if unit["role"] == "web" and unit["intended"]}
+    return {"endpoints": ask_all(host, with_upstreams(host, install, found, "upstream_web"), "/health", headers)}
+
+
+def address_of(settings: dict[str, str], default_port: int, directory: str) -> str:
+    """Where a server listens by its settings: SOCKET (relative to its directory), else BIND:PORT."""
+    socket, port = settings.get("SOCKET", ""), settings.get("PORT", "")
+    if socket:
+        return socket if socket.startswith("/") else directory.rstrip("/") + "/" + socket
+    number = int(port) if port.isdigit() and 0 < int(port) < 65536 else default_port
+    bind = settings.get("BIND") or "127.0.0.1"
+    return ("[%s]:%d" if ":" in bind and not bind.startswith("[") else "%s:%d") % (bind, number)
+
+
+def with_upstreams(host: Host, install: dict[str, Any], found: dict[str, str], key: str) -> dict[str, str]:
+    """Address -> unit, and the addresses that nginx hands requests to but no unit stands for ("")."""
+    addresses = dict(found)
+    ports = {address.rsplit(":", 1)[-1] for address in found}
+    for upstream in proxy.observe(host, install).get(key, ()):
+        if _UPSTREAM.fullmatch(upstream) and upstream.rsplit(":", 1)[-1] not in ports:
+            addresses.setdefault(upstream, "")
+    return addresses
+
+
+def ask_all(host: Host, addresses: dict[str, str], path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+    """Endpoints of the contract; `unit` is absent where no unit stands for the address."""
     endpoints = []
-    for unit in install["units"]:
-        if unit["role"] == "web":
-            # config/puma.rb is read before dotenv: only the process's own environment decides where it listens.
-            own = unit["_env"]
-            address = own.get("SOCKET") or "%s:%s" % (own.get("BIND") or "127.0.0.1", _port(own, 3000))
-            endpoints.append(dict(ask_health(host, address, "/health", headers), unit=unit["name"]))
-    return {"endpoints": endpoints}
-
-
-def _port(settings: dict[str, str], default: int) -> int:
-    value = settings.get("PORT", "")
-    return int(value) if value.isdigit() and 0 < int(value) < 65536 else default
+    for address, unit in list(addresses.items())[:MAX_ENDPOINTS]:
+        answer = ask_health(host, address, path, headers)
+        endpoints.append(dict(answer, unit=unit) if unit else answer)
+    return endpoints
