@@ -90,7 +90,9 @@ def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
     probes = {}
     for name in NAMES:
         if name in skipped or name not in outcomes:
-            probes[name] = {"state": "skipped", "seconds": 0.0, "reason": skipped.get(name, "not asked for (gather_subset)")}
+            # What was asked for and there, but could not be looked into, counts as failed: nobody may take it for checked.
+            state = "failed" if name in skipped and ground["found"] else "skipped"
+            probes[name] = {"state": state, "seconds": 0.0, "reason": skipped.get(name, "not asked for (gather_subset)")}
             continue
         outcome = outcomes[name]
         probes[name] = {"state": outcome.state, "seconds": round(outcome.seconds, 3)}
