@@ -187,8 +187,10 @@ def entries(value: t.Any) -> list[t.Any]:
 class Scope:
     """The facts of one host as the expressions of one known issue see them."""
 
-    def __init__(self, facts: t.Mapping[str, t.Any], issue: str) -> None:
+    def __init__(self, facts: t.Mapping[str, t.Any], issue: str, origins: t.Mapping[str, t.Sequence[str]] | None = None) -> None:
+        """`origins`: where each signature of the issue is looked for, so that logs nobody read do not pass for silent ones."""
         self._issue = issue
+        self._origins = origins or {}
         self._facts = facts
         self._names: dict[str, t.Any] = {name: value for name, value in facts.items() if name in FACT_NAMES}
         self._names.update(seen=self.seen, fresh=self.fresh, age=self.age, units=self.units, probe=self.probe)
@@ -197,6 +199,12 @@ class Scope:
         logs = branch(self._facts, "logs")
         if not isinstance(logs.get("signatures"), dict):
             raise jinja2.UndefinedError("logs were not read")
+        read = logs.get("read_origins")
+        if isinstance(read, list):
+            here = {str(role) for role in entries(branch(self._facts, "install").get("roles"))} | {"kernel", "system"}
+            wanted = here & set(self._origins.get(name, ()))
+            if wanted and not wanted & {str(origin) for origin in read}:
+                raise jinja2.UndefinedError(f"no log of {' or '.join(sorted(wanted))} was read")
         return logs["signatures"].get(name if "." in name else f"{self._issue}.{name}") or {}
 
     def seen(self, name: str) -> int:

@@ -34,7 +34,7 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
     applies = _applies(issue, facts)
     if applies is not None:
         return applies
-    scope = Scope(facts, issue.id)
+    scope = Scope(facts, issue.id, {name: signature["in"] for name, signature in issue.signatures.items()})
     undecided: tuple[str, str] | None = None
     found = False
     for expression in issue.when:

@@ -165,3 +165,39 @@ def test_bytes(value, shown):
 )
 def test_duration(value, shown):
     assert human_duration(value) == shown
+
+
+SEEN = {"count": 3, "first_epoch": 900.0, "last_epoch": 950.0, "samples": [{"origin": "web", "text": "x"}]}
+
+
+def logged(since_epoch: float, **logs):
+    unit = {"name": "mastodon-web.service", "role": "web", "pid": 7, "since_epoch": since_epoch}
+    return {
+        "time_epoch": 1000.0,
+        "services": {"units": [unit]},
+        "install": {"roles": ["web"]},
+        "logs": {"signatures": {"disk_full.a": SEEN}, **logs},
+    }
+
+
+def test_lines_from_before_the_last_start_are_not_fresh():
+    assert scope(logged(since_epoch=800.0)).fresh("a") == 3
+    assert scope(logged(since_epoch=960.0)).fresh("a") == 0
+    assert scope(logged(since_epoch=960.0)).seen("a") == 3
+    assert scope(logged(since_epoch=800.0)).fresh("never") == 0
+
+
+def test_age_of_a_signature():
+    assert scope(logged(since_epoch=0.0)).age("a") == 50.0
+    assert scope(logged(since_epoch=0.0)).age("never") > 1e6
+
+
+def test_a_log_that_nobody_read_is_not_a_silent_one():
+    def ask(origins, read):
+        return Scope(logged(since_epoch=0.0, read_origins=read), "disk_full", {"never": origins}).condition("seen('never') > 0")
+
+    assert ask(["web"], ["web", "kernel"]) is False
+    assert ask(["web", "sidekiq"], ["web"]) is False
+    assert ask(["proxy"], []) is False  # no proxy on this host: nothing to be read
+    with pytest.raises(Undecided, match="no log of web was read"):
+        ask(["web", "command"], ["kernel"])
