@@ -22,10 +22,13 @@ _ERROR = re.compile(
     r" error='((?:[A-Z]\w*(?:::\w+)*))(?:: (.*?))?'(?= (?:allocations|duration|view|db|location|key|unpermitted_params)=|$)"
 )
 _STRANGE = re.compile(r" (?:path|key|location|params|host|remote_ip|format|unpermitted_params)=\S*")
+_UNPERMITTED = re.compile(r" unpermitted_params=\[.*(?= key=\S+$)| unpermitted_params=\[.*", re.S)
 _CLASS = r"[A-Z]\w*(?:::[A-Z]\w*)*"
 _HEAD = re.compile(r"(" + _CLASS + r") \((.*?)(\):?)?\s*$", re.S)
 _CAUSE = re.compile(r"Caused by: (" + _CLASS + r") \((.*?)(\))?\s*$", re.S)
 _NAMED = re.compile(r"\w+(?:::\w+)+$|\w*(?:Error|Exception|Invalid|NotFound|NotUnique|Timeout|Failed|Failure|Refused|Killed|Interrupt)$")
+# Only these quote a cause of their own; the message of any other may be a stranger's, and begin with any class.
+_WRAPPER = re.compile(r"ActiveRecord::(?!Record)|ActionView::Template::Error$")
 _INNER = re.compile(r"(" + _CLASS + r"): +(.*)", re.S)
 _RUBY_DEATH = re.compile(r"(\S+\.rb:\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
 _UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)", re.S)
@@ -71,6 +74,7 @@ def rails(text: str) -> Line:
 
 
 def _request(message: str, severity: str, rid: str, when: Optional[float]) -> Line:
+    message = _UNPERMITTED.sub("", message)
     match = _REQUEST.match(message)
     if match is None:
         return Line("text", _STRANGE.sub("", message), severity, rid, "", when)
@@ -125,9 +129,11 @@ def frame(text: str) -> Optional[str]:
 
 def innermost(name: str, message: str) -> tuple[str, str]:
     """A wrapper quotes its cause as ``PG::UndefinedColumn: ERROR: …``: then that is the class and message."""
-    inner = _INNER.match(message) if message else None
-    if inner and (("::" in inner.group(1) and name != inner.group(1)) or inner.group(1) == name):
-        return inner.group(1), inner.group(2)
+    for _level in range(4):
+        inner = _INNER.match(message) if message else None
+        if inner is None or not (inner.group(1) == name or ("::" in inner.group(1) and _WRAPPER.match(name))):
+            break
+        name, message = inner.groups()
     return name, message
 
 

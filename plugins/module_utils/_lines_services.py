@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line, epoch, fraction, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction, month_epoch
 
 _NGINX = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
-_NGINX_STRANGE = re.compile(r', (?:request|host|referrer): ".*?"(?=, \w+: |$)')
+# Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
+_NGINX_CLIENT = re.compile(r", (?=client: [\w.:/\[\]-]*(?:, |$)|server: |request: \"|upstream: \"|host: \"|referrer: \")")
+_NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
+_NGINX_UPSTREAM = re.compile(r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)')
+_NGINX_QUOTED = re.compile(r'".*"', re.S)
+_APACHE_OWN = re.compile(r"((?:\(\d+\)[^:]{1,80}: )?AH(?:0(?:09|1\d)\d\d|00(?:0[3-9]|1[67])\d)\b(?:: [^\"]*)?|(?:\(\d+\)[^:]{1,80}: )?AH\d{5}\b)")
 _APACHE = re.compile(
     r"\[\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] \[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?(?:\[client [^\]]*\] )?(.*)", re.S
 )
@@ -56,7 +62,8 @@ def proxy(text: str) -> Line:
     match = _NGINX.match(text)
     if match:
         date, level, connection, message = match.groups()
-        return Line("text", _NGINX_STRANGE.sub("", message), _level(level), f"*{connection}" if connection else "", "", epoch(date))
+        text, fields = _nginx(message)
+        return Line("text", text, _level(level), f"*{connection}" if connection else "", "", epoch(date), fields)
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()
@@ -66,8 +73,46 @@ def proxy(text: str) -> Line:
     if apache:
         month, day, hms, digits, year, level, message = apache.groups()
         base = month_epoch(month, int(day), hms, int(year))
-        return Line("text", message, _level(level), "", "", None if base is None else base + fraction(digits))
-    return Line("text", text)
+        own = _APACHE_OWN.match(message.partition(", referer: ")[0])
+        return Line("text", own.group(1) if own else "", _level(level), "", "", None if base is None else base + fraction(digits))
+    if text.startswith("{"):
+        return _caddy(text)
+    return Line("text", text if text.startswith(("nginx: [", "AH0", "apache2: ", "httpd: ")) else "")
+
+
+def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
+    """What nginx itself says of a request, and {server upstream}: its server block and the addresses of upstreams it may mean."""
+    cut = _NGINX_CLIENT.search(message)
+    text, rest = (message[: cut.start()], message[cut.end() :]) if cut else (message, "")
+    if message.count('" failed (') > 1:  # a path that reads like an answer of the operating system
+        return "", {}
+    text = _NGINX_QUOTED.sub('"…"', text)
+    fields: Dict[str, Any] = {}
+    server = _NGINX_SERVER.match(rest)
+    if server:
+        fields["server"] = server.group(1)
+        text += ", " + server.group().rstrip(", ")
+    upstreams = list(_NGINX_UPSTREAM.finditer(rest))[:4]
+    if upstreams:
+        fields["upstream"] = [one.group(2).replace("unix:", "") for one in upstreams]
+        streaming = upstreams[-1].group(3).startswith(("/api/v1/streaming", ":/api/v1/streaming"))
+        text += f', upstream: "{upstreams[-1].group(1) or ""}{upstreams[-1].group(2)}/{"api/v1/streaming" if streaming else ""}"'
+    return text, fields
+
+
+def _caddy(text: str) -> Line:
+    """Caddy writes JSON; the request in it is the visitor's."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return Line("text", "")
+    if not isinstance(record, dict) or record.get("level") not in ("warn", "error", "fatal", "panic"):
+        return Line("text", "")
+    request, stamp = record.get("request"), record.get("ts")
+    fields = {"server": str(request.get("host") or "").partition(":")[0].lower()} if isinstance(request, dict) else {}
+    told = ": ".join(str(record[key])[:LIMIT] for key in ("msg", "error") if isinstance(record.get(key), str))
+    when = float(stamp) if isinstance(stamp, (int, float)) and 0 < stamp < 1e11 else None
+    return Line("text", told, str(record["level"]), "", "", when, fields)
 
 
 def _level(word: str) -> str:

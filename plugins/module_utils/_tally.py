@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard, ours
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import Matcher
 
@@ -68,6 +69,7 @@ class Tally:
         self.jobs = {"done": 0, "failed": 0}
         self.oom_kills: List[Dict[str, Any]] = []
         self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
+        self._strange: Dict[str, float] = {}
         self._dates: Dict[bytes, float] = {}
 
     def add(self, origin: str, name: str, time: float, message: bytes, pid: int = 0) -> None:
@@ -112,8 +114,25 @@ class Tally:
             self._oom(line, time)
         if kind in ("exception", "cause", "frame", "more") or "class" in line.fields and kind == "request":
             self.exceptions.add(origin, source, line, ident, time)
-        if line.text and kind != "frame":
-            self.matcher.see(origin, name, time, line.text, ident, sample)
+        if line.text and kind != "frame" and not self._more_of_a_stranger(origin, source, line, time):
+            text = heard(origin, line)
+            if text:
+                self.matcher.see(origin, name, time, text, ident, line.text if sample is None else sample)
+
+    def _more_of_a_stranger(self, origin: str, source: str, line: Line, time: float) -> bool:
+        """Whether the line has no prefix and follows an exception whose message a stranger may have written, with newlines in it."""
+        if origin not in ("web", "sidekiq"):
+            return False
+        if line.severity and line.severity != "fatal" or line.id or line.thread or line.kind == "request":
+            name = line.fields.get("class") if line.kind in ("exception", "cause", "request") else None
+            if name and not ours(name):
+                self._strange[source] = time
+                if len(self._strange) > 2048:
+                    del self._strange[next(iter(self._strange))]
+            elif line.kind in ("exception", "cause", "request", "job"):
+                self._strange.pop(source, None)
+            return False
+        return 0.0 <= time - self._strange.get(source, -9.0) < 1.0
 
     def _answered(self, status: str, post: bool, time: float) -> None:
         self.requests.add(status, time)

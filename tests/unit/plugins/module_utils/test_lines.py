@@ -212,7 +212,7 @@ def test_nginx() -> None:
         ),
     )
     assert line.text.startswith("connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.19")
-    assert 'upstream: "http://127.0.0.1:4000/api/v1/streaming/"' in line.text
+    assert 'upstream: "http://127.0.0.1:4000/api/v1/streaming"' in line.text
     assert line.time == time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
     access = parse("proxy", '192.0.2.1 - - [02/Jan/2026:04:04:05 +0100] "GET /500?status=502 HTTP/2.0" 504 167 "-" "curl 500"')
     assert (access.kind, access.fields["status"], access.time) == ("access", 504, utc(2026, 1, 2, 3, 4, 5))

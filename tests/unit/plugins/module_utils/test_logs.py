@@ -304,7 +304,7 @@ def test_the_result_stays_small_whatever_the_log() -> None:
     def journal() -> Iterator[bytes]:
         for number in range(6000):
             rid = f"{number:08x}-0000-4000-8000-000000000000"
-            yield entry(f"[{rid}] Some::Class{number}Error (number {number % 150} {'y' * 900}):", number)
+            yield entry(f"[{rid}] PG::Class{number}Error (number {number % 150} {'y' * 900}):", number)
             yield entry(f"[{rid}] app/models/{'long' * 30}{number}.rb:12:in 'x'", number)
 
     many = {f"issue.{number}": {"in": ["web"], "match": f"number {number} "} for number in range(150)}

@@ -1,0 +1,92 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What signatures may hear of a line: the words of Mastodon and its services, not those of visitors and remote servers.
+
+A Host header, a URL, the answer of a remote server or a request path stand in log lines as they were sent. ``heard`` leaves them out, so
+nobody can write a fault into a log. An exception always reads ``Class: message``, the innermost class first, and its message only when
+that class is one whose messages are written by Ruby, the operating system or a service of this host.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import Match
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
+
+APPLICATION = ("web", "sidekiq", "streaming", "command")
+
+_OURS = re.compile(
+    r"(?:Errno|PG|Redis|RedisClient|ConnectionPool|Webpacker|Shakapacker|ViteRuby|Vite|Sprockets|Propshaft|AssetsManifest|Paperclip"
+    r"|Terrapin|Cocaine|Vips|Bundler|Gem|Chewy)::"
+    r"|ActiveRecord::(?!Record|SubclassNotFound|Encryption|ValueTooLong|RangeError)|ActiveModel::(?:Missing|Unknown)Attribute"
+    r"|ActionView::(?:Template::Error|MissingTemplate)$"
+    r"|(?:Elasticsearch|Elastic|OpenSearch)::.*(?:Forbidden|TooManyRequests|ServiceUnavailable|InternalServerError)$"
+    r"|(?:NoMemory|SystemCall|IO|Load|Name|NoMethod|Key|Argument|Runtime|Standard|EOF|Thread|Fiber|Frozen)Error$|SystemExit$"
+)
+_SEARCH = re.compile(r"(?:Elasticsearch|Elastic|OpenSearch|Chewy)::")
+_CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Interrupt|Exit)): ?(.*)", re.S)
+_DEATH = re.compile(r"(?:\[[^\]]*\] )?! Unable to load application")
+_BEHIND = re.compile(r"(?:Blocked hosts?:|Rate limit hit\b|(?:IP|Ip) ?[Ss]poofing attack|No route matches|HTTP parse error).*", re.S)
+_URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
+_SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
+_KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
+_METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prints it
+# PostgreSQL repeats the values it could not read.
+_VALUE = re.compile(
+    r"((?:ERROR|ERREUR|FEHLER): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
+    r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau)\b[^\"«»:]*).*",
+    re.S,
+)
+_QUIET = ("debug", "info", "silly", "verb", "http")
+
+
+def ours(name: str) -> bool:
+    """Whether messages of exceptions of this class come from this host alone."""
+    return _OURS.match(name) is not None
+
+
+def heard(origin: str, line: Line) -> str:
+    """The text signatures are matched on; "" when nothing of the line is ours."""
+    if origin not in APPLICATION:
+        return _VALUE.sub(r"\1…", line.text) if origin == "database" else line.text
+    name = line.fields.get("class", "") if line.kind != "job" else ""
+    if origin != "streaming" and name:
+        if not line.fields.get("single") or line.severity != "fatal":
+            return _raised(name, str(line.fields.get("message", "")))
+        told = name + ": " + without(str(line.fields.get("message", "")), name == "KeyError")  # while starting: nobody visits yet
+        return "! Unable to load application: " + told if _DEATH.match(line.text) else told
+    if line.severity in _QUIET and line.kind != "job" or name == "SyntaxError" or _METADATA.match(line.text):
+        return ""
+    named = _CLASSED.match(line.text) if origin != "streaming" else None
+    return _raised(named.group(1), named.group(2)) if named else without(line.text)
+
+
+def _raised(name: str, message: str) -> str:
+    if not ours(name):
+        return name
+    message = message.partition("\n")[0]
+    if _SEARCH.match(name):
+        return f"{name}: {message}"
+    if message[:1] == "'" and not name.startswith(("PG::", "ActiveRecord::")):  # 'text of a stranger' is not a valid visibility
+        message = ""
+    return f"{name}: {without(message, name == 'KeyError')}"
+
+
+def without(text: str, keep_key: bool = False) -> str:
+    """``text`` without URLs (those of our services keep host and port), quoted values and what follows words that announce a stranger."""
+    text = _VALUE.sub(r"\1…", _BEHIND.sub("", text))
+    if "://" in text:
+        text = _URL.sub(_address, text)
+    if '"' in text or "«" in text or "»" in text:
+        known = _KEY.search(text) if keep_key else None
+        text = text if known else _QUOTED.sub('"…"', text)
+    return text
+
+
+def _address(match: Match[str]) -> str:
+    found = _SERVICE_URL.match(match.group())
+    return "".join(found.group(1, 2, 3)) if found else "url://…"
