@@ -17,7 +17,10 @@ MAX_ANSWER_BYTES = 65536
 
 
 def error_kind(problem: OSError) -> str:
-    """One word for a failed connection: refused no_socket timeout dns denied unreachable reset protocol."""
+    """One word for a failed connection: refused no_socket timeout dns tls denied unreachable reset protocol."""
+    # By name: most who ask need no TLS and should not load it. Its numbers are OpenSSL's own, and 1 of them would read as EPERM.
+    if "SSLError" in [each.__name__ for each in type(problem).__mro__]:
+        return "tls"
     if isinstance(problem, socket.timeout):
         return "timeout"
     if isinstance(problem, socket.gaierror):

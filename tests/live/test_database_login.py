@@ -76,3 +76,88 @@ def test_through_pgbouncer(box: Box, tmp_path: Path) -> None:
     box.set_env(DB_HOST="127.0.0.1", DB_PORT="6432", DB_PASS=PASSWORD, DATABASE_URL=None, DB_SSLMODE=None)
     diagnosis, output = diagnose(box, tmp_path, "-e", SUBSETS)
     assert set(diagnosis["hosts"][box.name]["passed"]) >= REACHED, output
+
+
+TLS = """
+set -e
+cd /etc/postgresql; rm -rf tls; install -d -o postgres -m 755 tls; cd tls
+openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=test-authority -keyout ca.key -out ca.crt 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -subj /CN=database.test -keyout server.key -out server.csr 2>/dev/null
+echo subjectAltName=DNS:database.test >names
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out server.crt 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -subj /CN=mastodon -keyout client.key -out client.csr 2>/dev/null
+openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out client.crt 2>/dev/null
+chown postgres: server.key; chmod 600 server.key; chmod 644 *.crt
+grep -q database.test /etc/hosts || echo '127.0.0.1 database.test' >>/etc/hosts
+grep -q elsewhere.test /etc/hosts || echo '127.0.0.1 elsewhere.test' >>/etc/hosts
+for conf in /etc/postgresql/*/main; do
+  printf "ssl = on\\nssl_cert_file = '%s/server.crt'\\nssl_key_file = '%s/server.key'\\nssl_ca_file = '%s/ca.crt'\\n" $PWD $PWD $PWD \
+    >$conf/conf.d/tls.conf
+done
+install -d -o mastodon -g mastodon -m 700 /home/mastodon/.postgresql
+install -o mastodon -g mastodon -m 644 ca.crt /home/mastodon/.postgresql/root.crt
+systemctl restart postgresql
+"""
+
+
+def set_entry(box: Box, *entries: str) -> None:
+    lines = "; ".join(f"echo '{entry}'" for entry in entries)
+    box.psql(f"SET password_encryption = 'scram-sha-256'; ALTER ROLE mastodon PASSWORD '{PASSWORD}'")
+    box.run(
+        f"hba=$(ls /etc/postgresql/*/main/pg_hba.conf); ({lines}; grep '^local' /root/pg_hba.conf) >$hba; systemctl reload postgresql"
+    )
+
+
+def libpq(box: Box, words: str) -> bool:
+    """Whether libpq itself, as the app's user, gets in with these words."""
+    return box.run(["psql", "-XAtqw", "-c", "SELECT 1", words], "mastodon", False).rc == 0
+
+
+def database(box: Box, folder: Path) -> tuple[bool, str]:
+    """Whether the database was reached, and all that was printed."""
+    diagnosis, output = diagnose(box, folder, "-e", SUBSETS)
+    host = diagnosis["hosts"][box.name]
+    return set(host["passed"]) >= REACHED, output
+
+
+@pytest.fixture
+def with_tls(box: Box) -> Box:
+    box.run(TLS)
+    return box
+
+
+@pytest.mark.parametrize(("name", "reached"), [("database.test", True), ("elsewhere.test", False)])
+def test_verify_full_with_the_root_of_the_apps_user(with_tls: Box, tmp_path: Path, name: str, reached: bool) -> None:
+    set_entry(with_tls, "hostssl all all 127.0.0.1/32 scram-sha-256")
+    with_tls.set_env(DB_HOST=name, DB_PORT="5432", DB_PASS=PASSWORD, DATABASE_URL=None, DB_SSLMODE="verify-full")
+    words = f"host={name} user=mastodon dbname=mastodon_production password={PASSWORD} sslmode=verify-full"
+    assert libpq(with_tls, words) is reached
+    passed, output = database(with_tls, tmp_path)
+    assert passed is reached, output
+
+
+def test_a_client_certificate_opens_the_door(with_tls: Box, tmp_path: Path) -> None:
+    set_entry(with_tls, "hostssl all all 127.0.0.1/32 cert")
+    with_tls.run("install -o mastodon -m 600 /etc/postgresql/tls/client.crt /home/mastodon/.postgresql/postgresql.crt")
+    with_tls.run("install -o mastodon -m 600 /etc/postgresql/tls/client.key /home/mastodon/.postgresql/postgresql.key")
+    with_tls.set_env(DB_HOST="database.test", DB_PORT="5432", DB_PASS="", DATABASE_URL=None, DB_SSLMODE="require")
+    passed, output = database(with_tls, tmp_path)
+    with_tls.run("rm /home/mastodon/.postgresql/postgresql.crt /home/mastodon/.postgresql/postgresql.key")
+    assert passed, output
+
+
+def test_prefer_goes_on_in_the_clear(with_tls: Box, tmp_path: Path) -> None:
+    set_entry(with_tls, "hostnossl all all 127.0.0.1/32 scram-sha-256")
+    with_tls.set_env(DB_HOST="database.test", DB_PORT="5432", DB_PASS=PASSWORD, DATABASE_URL=None, DB_SSLMODE=None)
+    passed, output = database(with_tls, tmp_path)
+    assert passed, output
+
+
+def test_the_password_file_is_read_when_there_is_no_password(box: Box, tmp_path: Path) -> None:
+    set_entry(box, "host all all 127.0.0.1/32 scram-sha-256")
+    box.put("/home/mastodon/.pgpass", f"*:*:*:mastodon:{PASSWORD}\n", 0o600, "mastodon:mastodon")
+    box.set_env(DB_HOST="127.0.0.1", DB_PORT="5432", DB_PASS="", DATABASE_URL=None, DB_SSLMODE=None)
+    passed, output = database(box, tmp_path)
+    box.run("rm /home/mastodon/.pgpass")
+    assert passed, output
+    assert PASSWORD not in output

@@ -8,63 +8,83 @@ from __future__ import annotations
 import re
 
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.database_target import password_file, targets
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
-from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres, PostgresError, Target
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
+from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
+from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError, Target, password_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
 SERVER = """SELECT current_setting('server_version_num'), current_setting('server_version'), pg_encoding_to_char(d.encoding), d.datcollate,
  current_setting('max_connections'), current_setting('superuser_reserved_connections'),
- (SELECT sum(numbackends) FROM pg_stat_database), current_setting('port'), pg_is_in_recovery()
+ (SELECT sum(numbackends) FROM pg_stat_database), pg_backend_pid(), pg_is_in_recovery()
  FROM pg_database d WHERE d.datname = current_database()"""
-
-
-def target(settings: dict[str, str]) -> Target:
-    """Where config/database.yml leads: DATABASE_URL wins over the DB_* keys; PostgresError(configuration) when it is no such URL."""
-    url = settings.get("DATABASE_URL", "")
-    if not url:
-        port = settings.get("DB_PORT") or "5432"
-        if not port.isdigit():
-            raise PostgresError("configuration", "DB_PORT is not a number")
-        return Target(settings.get("DB_HOST") or "localhost", int(port), settings.get("DB_USER") or "mastodon", settings.get("DB_PASS", ""),
-                      settings.get("DB_NAME") or "mastodon_production", settings.get("DB_SSLMODE") or "prefer")
-    try:
-        parts = urlsplit(url)
-        options = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        if not parts.scheme.startswith("postgres"):
-            raise ValueError
-        host = unquote(options.get("host") or parts.hostname or "localhost")
-        return Target(host, parts.port or 5432, unquote(parts.username or "mastodon"), unquote(parts.password or ""),
-                      unquote(parts.path.lstrip("/")) or "mastodon_production", options.get("sslmode", "prefer"))
-    except ValueError:
-        raise PostgresError("configuration", "DATABASE_URL is not of the form postgresql://user:password@host:port/name") from None
+UNDEFINED_TABLE = "42P01"
+# What makes libpq try the next host of a list; any other answer is final.
+_NEXT_HOST = ("refused", "no_socket", "timeout", "dns", "denied", "unreachable", "reset", "starting")
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
-    """The subset. Not being reachable is a result (`error`), not a failure of the probe."""
+    """The subset. Not being reachable is a result (`error`); HostError when this check cannot log in in the way the app does."""
     pending = _migration_files(host, install)
     owner = host.user(install["owner"]["user"]) if "owner" in install else None
     if owner is not None:
         host.become(owner)  # peer authentication asks the kernel who connects
-    facts: dict[str, Any] = {"reachable": False, "pooler": None}
+    settings = effective_settings(install)
+    facts: dict[str, Any] = {"reachable": False}
+    known: list[str] = []
     try:
-        where = target(effective_settings(install))
-        facts.update(address=where.label, user=where.user, name=where.database)
-        if any(unit["role"] == "pooler" and "pid" in unit for unit in install["units"]) and where.port != 5432:
-            facts["pooler"] = "pgbouncer"
-        with Postgres(host.connect, where) as session:
+        home = owner.home if owner is not None else ""
+        places = _with_passwords(host, targets(settings, home), password_file(settings, home))
+        known = [each.password for each in places] + [each.certificates.passphrase for each in places]
+        with _connect(host, places, facts) as session:
             facts["reachable"] = True
             facts["client_encoding"] = session.parameters.get("client_encoding", "")
             _server(session, facts, install)
             _schema(session, facts, pending)
     except PostgresError as problem:
-        facts["error"] = {"kind": problem.kind, "message": _without_secret(str(problem), install)}
-        facts["reachable"] = facts["reachable"] and problem.kind == "query"
-        if facts["reachable"]:
-            facts["_reason"] = "PostgreSQL refused a question: %s" % facts["error"]["message"]
+        message = harmless(str(problem), install, *known)
+        if problem.kind == "unsupported":
+            raise HostError("PostgreSQL could not be asked as the app does it: %s" % message) from None
+        if facts["reachable"] and problem.kind == "query":
+            facts["_reason"] = "PostgreSQL refused a question: %s" % message
+        else:
+            facts.update(reachable=False, error={"kind": problem.kind, "message": message})
     return facts
+
+
+def _with_passwords(host: Host, places: list[Target], path: str) -> list[Target]:
+    """The targets with passwords of the password file where the settings have none, as libpq does; a file open to others does not count."""
+    status = host.stat(path) if path and not all(each.password for each in places) else None
+    if status is None or status.st_mode & 0o077:
+        return places
+    text = host.maybe(path) or ""
+    return [each if each.password else each._replace(password=password_of(text, each)) for each in places]
+
+
+def _connect(host: Host, places: list[Target], facts: dict[str, Any]) -> Postgres:
+    """A session with the first host that answers; `address` is where it was tried last."""
+    failures: list[PostgresError] = []
+    for where in places:
+        facts.update(address=where.label, user=where.user, name=where.database)
+        try:
+            return Postgres(host.connect, where, host.left(30.0))
+        except PostgresError as problem:
+            failures.append(problem)
+            if problem.kind not in _NEXT_HOST:
+                break
+    last = failures[-1]
+    raise PostgresError(last.kind, "; ".join(str(each) for each in failures), last.state)
+
+
+def _pooler(session: Postgres, backend: str, where: str, install: dict[str, Any]) -> str | None:
+    """A pooler gives its clients a process number of its own making; PostgreSQL itself gives the one that answers."""
+    if not session.backend or backend == str(session.backend):
+        return None
+    local = where.startswith(("/", "localhost:", "127.", "[::1]:"))
+    return "pgbouncer" if local and any(unit["role"] == "pooler" and "pid" in unit for unit in install["units"]) else "unknown"
 
 
 def _server(session: Postgres, facts: dict[str, Any], install: dict[str, Any]) -> None:
@@ -74,6 +94,7 @@ def _server(session: Postgres, facts: dict[str, Any], install: dict[str, Any]) -
     room = max(1, most - reserved)
     facts.update(version_number=number, server_version=row[1].split(" ")[0], server_encoding=row[2], collation=row[3],
                  minimum_version=minimum, version_supported=number // 10000 >= minimum, standby=row[8] == "t",
+                 pooler=_pooler(session, row[7], facts["address"], install),
                  connections={"used": used, "max": most, "reserved": reserved, "used_percent": round(100.0 * used / room, 1)})
 
 
@@ -81,9 +102,9 @@ def _schema(session: Postgres, facts: dict[str, Any], files: list[str]) -> None:
     try:
         applied = {row[0] or "" for row in session.rows("SELECT version FROM schema_migrations LIMIT 20000")}
     except PostgresError as problem:
-        if problem.kind != "query":
-            raise
-        applied = set()  # no such table: a database that was never set up
+        if problem.state != UNDEFINED_TABLE:
+            raise  # not allowed, timed out …: that says nothing about the schema
+        applied = set()  # a database that was never set up
         facts["schema_missing"] = True
     if not files:
         return  # the files could not be read; to call every migration "ahead" would be a lie
@@ -98,11 +119,3 @@ def _migration_files(host: Host, install: dict[str, Any]) -> list[str]:
     """Numbers of db/migrate and db/post_migrate of the checkout."""
     names = host.names(install["root"] + "/db/migrate") + host.names(install["root"] + "/db/post_migrate")
     return [name[:14] for name in names if re.match(r"^\d{14}_\w+\.rb$", name)]
-
-
-def _without_secret(message: str, install: dict[str, Any]) -> str:
-    for key in ("DB_PASS", "DATABASE_URL"):
-        value = effective_settings(install).get(key, "")
-        if len(value) >= 4:
-            message = message.replace(value, "[%s]" % key)
-    return "".join(character if character.isprintable() else " " for character in message)[:300]

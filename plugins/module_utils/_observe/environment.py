@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from typing import Any
+from urllib.parse import unquote
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
@@ -45,16 +46,20 @@ def effective_settings(install: dict[str, Any]) -> dict[str, str]:
 
 
 def secrets(install: dict[str, Any]) -> list[str]:
-    """Every secret value known here, for redaction of log lines: by key, by key of any unit, and passwords inside URLs."""
+    """Every secret value known here, for redaction of what is shown: by key, by key of any unit, and passwords inside URLs, decoded too."""
     found: set[str] = set()
-    sources = [install.get("_dotenv", {})] + [unit["_env"] for unit in install["units"]]
+    sources = [install.get("_dotenv", {}), install.get("_environment", {})] + [unit["_env"] for unit in install["units"]]
     sources += [each.get("keys", {}) for each in install.get("_files", {}).values()]
     for source in sources:
         for key, value in source.items():
             if SECRET.search(key):
                 found.add(value)
             found.update(URL_WITH_PASSWORD.findall(value))
-    return [value for value in found if len(value) >= 6]
+            # redis-client takes redis://secret@host as a password.
+            if key.endswith("REDIS_URL"):
+                found.update(re.findall(r"://([^/\s:@]+)@", value))
+    found.update([unquote(value) for value in found if "%" in value])
+    return [value for value in found if len(value) >= 4]
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
