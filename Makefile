@@ -41,7 +41,7 @@ demo-record: ## record the demo's facts anew from the testbed
 	@tools/test testbed demo-record
 build: ## the collection as a tarball
 	@tools/setup run
-	@.venv/bin/ansible-galaxy collection build --force
+	@tools/build
 clean: ## remove the virtual environment, caches and tarballs of this checkout
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis fediops-mastodon-*.tar.gz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

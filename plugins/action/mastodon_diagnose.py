@@ -72,7 +72,7 @@ def _collect(hosts: list[str], hostvars: t.Any) -> tuple[dict[str, t.Any], dict[
             if result.get("bad_input"):
                 mistakes.append(missing[host])
         elif mastodon is None:
-            missing[host] = "was not asked for its facts (run fediops.mastodon.mastodon_facts first)"
+            missing[host] = "has no facts: mastodon_facts failed or was not run (its result is looked for in __mastodon_facts_result)"
         else:
             facts[host] = mastodon
     return facts, missing, mistakes

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _df, _options, _run_folder
@@ -50,7 +51,8 @@ class ActionModule(ActionBase):
         if own["validate_role"]:
             role = own["validate_role"] if isinstance(own["validate_role"], str) else "diagnose"
             if role.lower() not in ("false", "no"):
-                _options.check_role_variables("diagnose" if role.lower() in ("true", "yes") else role, variables, self._templar.template)
+                role = "diagnose" if role.lower() in ("true", "yes") else role
+                _options.check_role_variables(role, variables, self._templar.template, Display().warning)
         directories = [str(pathlib.Path(name).expanduser().absolute()) for name in own["known_issues_dirs"]]
         signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_catalogue.load(directories)))
         if own["recorded"]:

@@ -72,7 +72,12 @@ class ActionModule(ActionBase):
                 where=where if rendered else "",
             )
 
-        files = writer.write(directory, rendered) if rendered else []
+        try:
+            files = writer.write(directory, rendered) if rendered else []
+        except writer.WriteError:
+            where = ""  # what was found out must not be lost with the folder
+            _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
+            raise
         _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
         result.update(directory=str(directory), files=files)
         sentences = [*_over_limit(diagnosis, options["fail_on"]), *_not_checked(diagnosis)]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import pathlib
 import re
 import typing as t
@@ -16,6 +17,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 _ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+PLAYBOOK_VARIABLES = ("mastodon_hosts", "mastodon_become")  # of playbooks/, not of a role
 
 
 class OptionError(ValueError):
@@ -34,7 +38,9 @@ def checked(spec: dict[str, t.Any], values: t.Mapping[str, t.Any]) -> dict[str, 
     return t.cast("dict[str, t.Any]", result.validated_parameters)
 
 
-def check_role_variables(role: str, variables: t.Mapping[str, t.Any], template: t.Callable[[t.Any], t.Any]) -> None:
+def check_role_variables(
+    role: str, variables: t.Mapping[str, t.Any], template: t.Callable[[t.Any], t.Any], warn: t.Callable[[str], t.Any] = lambda _text: None
+) -> None:
     """The variables of a role against its argument_specs: what Ansible does in a task of its own, at 15 ms a host."""
     if not re.match(r"[a-z_]+\Z", role):
         raise OptionError(f'validate_role: "{role}" is not the name of a role of this collection')
@@ -43,6 +49,11 @@ def check_role_variables(role: str, variables: t.Mapping[str, t.Any], template: 
     except OSError:
         raise OptionError(f'validate_role: there is no role "{role}" with an argument_specs.yml in this collection') from None
     spec = yaml.load(content, Loader=_LOADER)["argument_specs"]["main"]["options"]  # noqa: S506  a safe loader
+    unknown = {name for name in variables if name.startswith("mastodon_")} - {*spec, *PLAYBOOK_VARIABLES}
+    for name in sorted(unknown):
+        meant = difflib.get_close_matches(name, [*spec, *PLAYBOOK_VARIABLES], 1)
+        if meant:  # a variable of another role or of the user's own is nobody's mistake
+            warn(f'there is no variable "{name}"; did you mean "{meant[0]}"?')
     present = {name: template(variables[name]) for name in spec if name in variables}
     result = _validate(spec, present)
     if result.error_messages:

@@ -10,6 +10,8 @@ from typing import Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.web import address_of, ask_all, with_upstreams
 
+BOOT_SECONDS = 10.0
+
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset: an endpoint for every unit that is meant to run the streaming server; the shim of 4.2 and newer runs none."""
@@ -18,5 +20,5 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     dotenv = install["_files"].get(".env.production", {}).get("keys", {})
     found = {address_of(dict(dotenv, **unit["_env"]), 4000, unit["working_directory"]): unit["name"]
              for unit in [each for each in units if not each["shim"]] or units}
-    headers = {"Host": install.get("domain") or "localhost"}
-    return {"endpoints": ask_all(host, with_upstreams(host, install, found, "upstream_streaming"), "/api/v1/streaming/health", headers)}
+    addresses = with_upstreams(host, install, found, "upstream_streaming")
+    return {"endpoints": ask_all(host, install, addresses, "/api/v1/streaming/health", BOOT_SECONDS)}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from typing import Any
 
@@ -14,17 +15,17 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._network import a
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy
 
 MAX_ENDPOINTS = 8
+BOOT_SECONDS = 30.0  # Rails loads for that long on a small server
 # A variable of nginx names nothing that could be asked.
 _UPSTREAM = re.compile(r"/[^\s$]+|(?!unix)[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset: an endpoint for every unit that is meant to run Puma, and for every upstream of the proxy that none of them is."""
-    headers = {"Host": install.get("domain") or "localhost", "X-Forwarded-Proto": "https"}
     # config/puma.rb is read before dotenv: only the process's own environment decides where it listens.
     found = {address_of(unit["_env"], 3000, unit["working_directory"]): unit["name"] for unit in install["units"]
              if unit["role"] == "web" and unit["intended"]}
-    return {"endpoints": ask_all(host, with_upstreams(host, install, found, "upstream_web"), "/health", headers)}
+    return {"endpoints": ask_all(host, install, with_upstreams(host, install, found, "upstream_web"), "/health", BOOT_SECONDS)}
 
 
 def address_of(settings: dict[str, str], default_port: int, directory: str) -> str:
@@ -47,10 +48,16 @@ def with_upstreams(host: Host, install: dict[str, Any], found: dict[str, str], k
     return addresses
 
 
-def ask_all(host: Host, addresses: dict[str, str], path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
-    """Endpoints of the contract; `unit` is absent where no unit stands for the address."""
+def ask_all(host: Host, install: dict[str, Any], addresses: dict[str, str], path: str, boot_seconds: float) -> list[dict[str, Any]]:
+    """Endpoints of the contract; `unit` is absent where no unit stands for the address, `booting` true for one started just now."""
+    headers = {"Host": install.get("domain") or "localhost", "X-Forwarded-Proto": "https"}
+    units = {unit["name"]: unit for unit in install["units"]}
     endpoints = []
-    for address, unit in list(addresses.items())[:MAX_ENDPOINTS]:
+    for address, name in list(addresses.items())[:MAX_ENDPOINTS]:
         answer = ask_health(host, address, path, headers)
-        endpoints.append(dict(answer, unit=unit) if unit else answer)
+        if name:
+            unit = units[name]
+            young = time.time() - unit.get("since_epoch", 0.0) < boot_seconds
+            answer.update(unit=name, booting=unit["active_state"] == "active" and unit["restarts"] == 0 and young and not answer["healthy"])
+        endpoints.append(answer)
     return endpoints
