@@ -9,7 +9,9 @@ Source of the protocol: https://redis.io/docs/latest/develop/reference/protocol-
 
 from __future__ import annotations
 
+import re
 import socket
+import time
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -18,6 +20,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._network import e
 
 MAX_REPLY_BYTES = 32 << 20
 MAX_DEPTH = 8
+SILENT_SECONDS = 4.0  # for one answer; the connection as a whole has its own limit
 
 READERS = frozenset(("AUTH", "SELECT", "INFO", "PING", "SMEMBERS", "HMGET", "HGETALL", "LLEN", "LINDEX", "ZCARD", "ZRANGE", "SCARD", "GET",
                      "MGET", "EXISTS", "ROLE", "SENTINEL"))
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RedisError(Exception):
-    """The server or the way to it failed: kind (refused no_socket timeout dns auth protocol) and one sentence."""
+    """The server or the way to it failed: kind (refused no_socket timeout dns tls auth protocol configuration …) and one sentence."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -37,6 +40,11 @@ class RedisError(Exception):
 
 class ErrorReply(str):
     """An error that the server answered to one command, as text."""
+
+    @property
+    def code(self) -> str:
+        """The first word (LOADING, NOPERM, ERR …). Only this may be shown: the rest can repeat what the server was sent."""
+        return re.sub(r"[^A-Za-z]", "", self.split(" ", 1)[0])[:20] or "an error"
 
 
 class Target(NamedTuple):
@@ -56,33 +64,40 @@ class Target(NamedTuple):
         return "%s/%d" % (self.path or ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port), self.database)
 
 
-def from_url(url: str) -> Target:
-    """A Target from redis://, rediss:// or unix:// as redis-rb reads them; RedisError(protocol) when it is none."""
+def from_url(url: str, lone_user_is_password: bool = False) -> Target:
+    """A Target from redis://, rediss:// or unix://; RedisError(configuration) when it is none.
+
+    redis://secret@host is a user without password for redis-rb 4, and a password for redis-client.
+    """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip())
         port = parts.port or 6379
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if lone_user_is_password and user and not password:
+            user, password = "", user
         if parts.scheme == "unix":
-            return Target("", 0, parts.path, 0, "", unquote(parts.password or ""), False)
+            return Target("", 0, parts.path, 0, user if password else "", password, False)
         if parts.scheme not in ("redis", "rediss"):
             raise ValueError
         database = int(parts.path.strip("/") or 0)
     except ValueError:
-        raise RedisError("protocol", "the Redis URL is not of the form redis://host:port/number") from None
-    # redis-rb: redis://secret@host is a user without password, redis://:secret@host a password.
-    return Target(parts.hostname or "localhost", port, "", database, unquote(parts.username or "") if parts.password else "",
-                  unquote(parts.password or ""), parts.scheme == "rediss")
+        raise RedisError("configuration", "the Redis URL is not of the form redis://host:port/number") from None
+    return Target(parts.hostname or "localhost", port, "", database, user if password else "", password, parts.scheme == "rediss")
 
 
 class Redis:
-    """One connection. Use as a context manager; every wait is bounded by the timeout of the socket that `connect` returns."""
+    """One connection of at most `seconds`. Use as a context manager."""
 
-    def __init__(self, connect: Connector, target: Target) -> None:
+    def __init__(self, connect: Connector, target: Target, seconds: float = 10.0) -> None:
         self._buffer = bytearray()
         self._taken = 0
+        self._end = time.monotonic() + seconds
+        self._label = target.label
         try:
             self._socket = connect(target.path or (target.host, target.port))
             if target.tls:
                 import ssl
+                self._wait()
                 self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=target.host)
         except OSError as problem:
             raise connection_error(problem, target.label) from None
@@ -96,7 +111,7 @@ class Redis:
             for reply in self.ask(*opening):
                 if isinstance(reply, ErrorReply) and not reply.startswith(("MISCONF", "LOADING", "BUSY", "MASTERDOWN")):
                     kind = "auth" if reply.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password")) else "protocol"
-                    raise RedisError(kind, "Redis at %s answered: %s" % (target.label, reply[:120]))
+                    raise RedisError(kind, "Redis at %s answered %s" % (target.label, reply.code))
         except BaseException:
             self._socket.close()
             raise
@@ -118,12 +133,21 @@ class Redis:
                 data = word.encode("utf-8", "surrogateescape")
                 request += b"$%d\r\n%s\r\n" % (len(data), data)
         try:
+            self._wait()
             self._socket.sendall(request)
             return [self._reply(0) for _command in commands]
         except OSError as problem:
-            raise connection_error(problem, "its address") from None
+            raise connection_error(problem, self._label) from None
+
+    def _wait(self) -> None:
+        """Bound the next wait by what is left of the connection: a server that drips bytes must not hold us."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise socket.timeout()
+        self._socket.settimeout(min(left, SILENT_SECONDS))
 
     def _more(self) -> None:
+        self._wait()
         part = self._socket.recv(65536)
         if not part:
             raise RedisError("protocol", "Redis closed the connection")
@@ -171,7 +195,11 @@ class Redis:
 
 def connection_error(problem: OSError, where: str) -> RedisError:
     """The RedisError for a failed connection."""
-    return RedisError(error_kind(problem), "Redis at %s: %s" % (where, problem.strerror or type(problem).__name__))
+    kind = error_kind(problem)
+    words = "no answer" if kind == "timeout" else problem.strerror or type(problem).__name__
+    if kind == "tls":
+        words = "TLS failed: %s" % (getattr(problem, "verify_message", "") or getattr(problem, "reason", "") or type(problem).__name__)
+    return RedisError(kind, "Redis at %s: %s" % (where, words))
 
 
 def information(text: str) -> dict[str, str]:

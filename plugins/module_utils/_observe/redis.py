@@ -8,49 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
-from ansible_collections.fediops.mastodon.plugins.module_utils._redis import ErrorReply, Redis, RedisError, Target, from_url, information
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis_target import USES, resolve
+from ansible_collections.fediops.mastodon.plugins.module_utils._redis import ErrorReply, Redis, RedisError, Target, information
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
-
-USES = (("app", ""), ("sidekiq", "SIDEKIQ_"), ("cache", "CACHE_"))
-
-
-def target(settings: dict[str, str], prefix: str) -> Target:
-    """Where lib/mastodon/redis_configuration.rb leads: PREFIX_REDIS_URL, else the parts, and without any of them the base connection."""
-    url = settings.get(prefix + "REDIS_URL", "")
-    if url:
-        return from_url(url)
-    parts = {name: settings.get("%sREDIS_%s" % (prefix, name)) for name in ("HOST", "PORT", "DB", "PASSWORD", "USER")}
-    if prefix and not any(parts.values()):
-        return target(settings, "")
-    port, number = parts["PORT"] or "6379", parts["DB"] or "0"
-    if not port.isdigit() or not number.isdigit():
-        raise RedisError("configuration", "%sREDIS_PORT or %sREDIS_DB is not a number" % (prefix, prefix))
-    return Target(parts["HOST"] or "localhost", int(port), "", int(number), parts["USER"] or "", parts["PASSWORD"] or "", False)
-
-
-def sentinel_master(host: Host, settings: dict[str, str], prefix: str) -> Target | None:
-    """The master that the Sentinels name, when Sentinels are configured; RedisError when none of them answers."""
-    listed = settings.get(prefix + "REDIS_SENTINELS") or settings.get("REDIS_SENTINELS", "")
-    if not listed:
-        return None
-    name = settings.get(prefix + "REDIS_SENTINEL_MASTER") or settings.get("REDIS_SENTINEL_MASTER") or "mymaster"
-    password = settings.get(prefix + "REDIS_SENTINEL_PASSWORD") or settings.get("REDIS_SENTINEL_PASSWORD", "")
-    default_port = settings.get(prefix + "REDIS_SENTINEL_PORT") or settings.get("REDIS_SENTINEL_PORT") or "26379"
-    failure = RedisError("configuration", "REDIS_SENTINELS names no Sentinel")
-    for each in listed.replace(",", " ").split()[:5]:
-        address, _colon, port = each.partition(":")
-        number = port or default_port
-        try:
-            with Redis(host.connect, Target(address, int(number) if number.isdigit() else 26379, "", 0, "", password, False)) as link:
-                answer = link.ask(("SENTINEL", "get-master-addr-by-name", name))[0]
-            if isinstance(answer, list) and len(answer) == 2:
-                base = target(settings, prefix)
-                return base._replace(host=str(answer[0]), port=int(answer[1]))
-            failure = RedisError("configuration", "the Sentinel at %s knows no master of the configured name" % address)
-        except RedisError as problem:
-            failure = problem
-    raise failure
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
@@ -60,26 +21,27 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     uses = {}
     for name, prefix in USES:
         try:
-            where = sentinel_master(host, effective_settings(install), prefix) or target(effective_settings(install), prefix)
+            where = resolve(host, install, prefix)
         except RedisError as problem:
-            uses[name] = {"reachable": False, "error": {"kind": problem.kind, "message": str(problem)[:200]}}
+            uses[name] = {"reachable": False, "error": {"kind": problem.kind, "message": harmless(str(problem), install)}}
             continue
         if where not in asked:
-            asked[where] = _ask(host, where, minimum)
+            asked[where] = _ask(host, where, minimum, install)
         uses[name] = asked[where]
     return {"minimum_version": minimum, "uses": uses}
 
 
-def _ask(host: Host, where: Target, minimum: str) -> dict[str, Any]:
+def _ask(host: Host, where: Target, minimum: str, install: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"address": where.label, "reachable": False}
     try:
-        with Redis(host.connect, where) as link:
+        with Redis(host.connect, where, host.left(30.0)) as link:
             raw, stops, snapshots = link.ask(("INFO",), ("CONFIG", "GET", "stop-writes-on-bgsave-error"), ("CONFIG", "GET", "save"))
     except RedisError as problem:
-        facts["error"] = {"kind": problem.kind, "message": str(problem)[:200]}
+        facts["error"] = {"kind": problem.kind, "message": harmless(str(problem), install, where.password)}
         return facts
     if not isinstance(raw, str) or isinstance(raw, ErrorReply):
-        facts["error"] = {"kind": "protocol", "message": "INFO is not allowed for this user"}
+        code = raw.code if isinstance(raw, ErrorReply) else "no text"
+        facts["error"] = {"kind": "auth" if code in ("NOPERM", "NOAUTH") else "protocol", "message": "Redis answered INFO with %s" % code}
         return facts
     info = information(raw)
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))

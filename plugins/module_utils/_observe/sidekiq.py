@@ -13,16 +13,20 @@ import re
 import time
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis import sentinel_master, target
-from ansible_collections.fediops.mastodon.plugins.module_utils._redis import Redis, RedisError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis_target import resolve
+from ansible_collections.fediops.mastodon.plugins.module_utils._redis import ErrorReply, Redis, RedisError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
-# A heartbeat comes every 5 s (Sidekiq 6) or 10 s (7 and newer) and expires after 60 s.
-BEAT_SECONDS = 60.0
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A heartbeat comes every 5 s (Sidekiq 6) or 10 s (7 and newer) and its key expires after 60 s: that it is there proves life, by the
+# clock of Redis alone. The time written in it is by the clock of the machine that Sidekiq runs on.
 MAX_PROCESSES = 200
 MAX_QUEUES = 100
 
@@ -35,20 +39,19 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     prefix = space + ":" if space else ""
     expected = list(rules(number).queues)
     try:
-        with Redis(host.connect, sentinel_master(host, environment, "SIDEKIQ_") or target(environment, "SIDEKIQ_")) as link:
-            identities, names, retry, dead, scheduled, failing, clock = link.ask(
+        with Redis(host.connect, resolve(host, install, "SIDEKIQ_"), host.left(30.0)) as link:
+            identities, names, retry, dead, scheduled, failing = _answers(link,
                 ("SMEMBERS", prefix + "processes"), ("SMEMBERS", prefix + "queues"), ("ZCARD", prefix + "retry"),
-                ("ZCARD", prefix + "dead"), ("ZCARD", prefix + "schedule"), ("ZRANGE", prefix + "retry", "0", "19"), ("PING",))
+                ("ZCARD", prefix + "dead"), ("ZCARD", prefix + "schedule"), ("ZRANGE", prefix + "retry", "0", "19"))
             identities = sorted(_texts(identities))[:MAX_PROCESSES]
             queues = sorted(set(_texts(names)) | set(expected))[:MAX_QUEUES]
-            heartbeats = link.ask(*[("HMGET", prefix + each, "info", "busy", "beat", "quiet") for each in identities]) if identities else []
-            depths = link.ask(*[command for name in queues
+            heartbeats = _answers(link, *[("HMGET", prefix + each, "info", "busy", "beat", "quiet") for each in identities])
+            depths = _answers(link, *[command for name in queues
                                 for command in (("LLEN", prefix + "queue:" + name), ("LINDEX", prefix + "queue:" + name, "-1"))])
     except RedisError as problem:
-        raise HostError("the Redis of Sidekiq could not be asked: %s" % problem) from None
+        raise HostError("the Redis of Sidekiq could not be asked: %s" % harmless(str(problem), install)) from None
     now = time.time()
-    processes = [each for each in (_process(identity, beat, now) for identity, beat in zip(identities, heartbeats)) if each]
-    live = [each for each in processes if each["beat_age_seconds"] < BEAT_SECONDS]
+    live = [each for each in (_process(identity, beat, now) for identity, beat in zip(identities, heartbeats)) if each]
     taken = {name for each in live for name in each["queues"] if not each["quiet"]}
     facts_of_queues = [_queue(name, depths[2 * at], depths[2 * at + 1], now, taken) for at, name in enumerate(queues)]
     return {
@@ -60,6 +63,15 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         "retry_size": _number(retry), "dead_size": _number(dead), "scheduled_size": _number(scheduled),
         "retry_errors": _errors(failing),
     }
+
+
+def _answers(link: Redis, *commands: Sequence[str]) -> list[Any]:
+    """The replies; HostError for the first that is an error: what Redis would not tell is unknown, not empty."""
+    replies = link.ask(*commands) if commands else []
+    for command, reply in zip(commands, replies):
+        if isinstance(reply, ErrorReply):
+            raise HostError("the Redis of Sidekiq answered %s with %s" % (command[0], reply.code))
+    return replies
 
 
 def _texts(reply: Any) -> list[str]:
