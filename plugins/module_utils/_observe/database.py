@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.database_target import password_file, targets
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import demand_known, harmless
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError, Target, password_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
@@ -33,6 +33,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     if owner is not None:
         host.become(owner)  # peer authentication asks the kernel who connects
     settings = effective_settings(install)
+    demand_known(install, "DB_", "DATABASE_URL", "PG")
     facts: dict[str, Any] = {"reachable": False}
     known: list[str] = []
     try:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import is_url
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import demand_known, is_url
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import Redis, RedisError, Target, from_url
 
 USES = (("app", ""), ("sidekiq", "SIDEKIQ_"), ("cache", "CACHE_"))
@@ -80,6 +80,7 @@ def _target(use: str, host: str, port: str, database: str, user: str, password: 
 def resolve(host: Host, install: dict[str, Any], use: str) -> Target:
     """The server to ask: for Sentinels the master that the first of them names that knows one."""
     number = tuple(install.get("version", {}).get("number", (99,)))
+    demand_known(install, "REDIS_", use + "REDIS_")
     found = place(effective_settings(install), use, number)
     if not found.sentinels:
         return found.target

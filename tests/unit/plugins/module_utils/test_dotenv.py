@@ -4,7 +4,7 @@
 """dotenv as the Ruby gem reads it.
 
 The values expected here were printed by Dotenv::Parser of ruby-dotenv 2.4.0 (Debian), but for quotes over several lines, which the
-gem knows since 2.8 (its changelog); Mastodon 4.0 and newer use that or later.
+gem knows since 2.8 (its changelog); Mastodon 4.0 and newer use that or later. What 2.8 and 3.1 do otherwise is read in their parser.rb.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, UNKNOWN_VALUE, parse
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,21 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MA
         ("A=1 # why\n", {"A": "1"}),
         ("A='a # b'\n", {"A": "a # b"}),
         ("A='$B'\nB=2\n", {"A": "$B", "B": "2"}),
-        ('A="x\\ny"\n', {"A": "x\ny"}),
+        ("A=pa$5word\n", {"A": "pa"}),
+        ("A=pa$5_word\n", {"A": "pa"}),
+        ("A=$5\n", {"A": ""}),
+        ("A=${5a}\n", {"A": ""}),
+        ("A=${X\n", {"A": ""}),
+        ("A=a${Xb\n", {"A": "a"}),
+        ("A=a$\n", {"A": "a$"}),
+        ("A=a${}\n", {"A": "a${}"}),
+        ("B=1\nA=${B:-2}\n", {"B": "1", "A": "1:-2}"}),
+        ("A=a\\$B\n", {"A": "a$B"}),
+        ('A="a\\$B"\n', {"A": "a$B"}),
+        ('A="a\\tb"\n', {"A": "atb"}),
+        ("A='a$(echo hi)b'\n", {"A": "a$(echo hi)b"}),
+        ("A=`id`\n", {"A": "`id`"}),
+        ("1A=2\n", {"1A": "2"}),
         ("A=1\nB=${A}2\nC=$A\n", {"A": "1", "B": "12", "C": "1"}),
         ('A="two\nlines"\nB=2\n', {"A": "two\nlines", "B": "2"}),
         ("A=1\nA=2\n", {"A": "2"}),
@@ -43,6 +57,32 @@ def test_values(text: str, expected: dict[str, str]) -> None:
     parsed = parse(text.encode())
     assert parsed.values == expected
     assert parsed.problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("A=a\\nb", ("a\\nb", "anb", "anb")),
+        ("A=pa\\\\ss", ("pa\\\\ss", "pa\\ss", "pa\\ss")),
+        ('A="x\\ny"', ("x\ny", "x\ny", "x\\ny")),
+        ('DOTENV_LINEBREAK_MODE=legacy\nA="x\\ny"', ("x\ny", "x\ny", "x\ny")),
+        ("A='a\\nb'", ("a\\nb", "a\\nb", "a\\nb")),
+    ],
+)
+def test_values_that_depend_on_the_version_of_the_gem(text: str, values: tuple[str, str, str]) -> None:
+    assert tuple(parse(text.encode(), gem=gem).values["A"] for gem in ((2, 7), (2, 8), (3, 1))) == values
+
+
+@pytest.mark.parametrize("text", ["A=a$(touch x)b", 'A="a$(touch x)b"', "A=a$(touch $(echo x))b"])
+def test_a_command_is_not_carried_out_and_its_value_is_not_known(text: str) -> None:
+    parsed = parse(b"B=1\n" + text.encode())
+    assert [(each.line, each.reason) for each in parsed.problems] == [(2, UNKNOWN_VALUE % "A")]
+    assert "$(touch" in parsed.values["A"]
+
+
+def test_an_escaped_command_is_text() -> None:
+    parsed = parse(b"A=a\\$(echo hi)b\n")
+    assert (parsed.values, parsed.problems) == ({"A": "a$(echo hi)b"}, [])
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import threading
 import time
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import redis, sidekiq
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import database, redis, sidekiq
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis_target import place
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import RedisError, from_url
 
@@ -132,6 +134,15 @@ def test_settings_the_app_cannot_start_with(settings: dict[str, str]) -> None:
     assert raised.value.kind == "configuration" and "hidden" not in str(raised.value)
     facts = redis.observe(host(), install(settings, (4, 3)))
     assert "hidden" not in json.dumps(facts) and "address" not in facts["uses"]["app"]
+
+
+@pytest.mark.parametrize("observer", [redis.observe, sidekiq.observe, database.observe])
+def test_a_setting_that_is_the_output_of_a_command_is_unknown(observer: Callable[[Host, dict[str, Any]], Any], tmp_path: Path) -> None:
+    parsed = parse(b"DB_PASS=$(cat /x)\nREDIS_PASSWORD=$(cat /x)\n")
+    ground = dict(install(parsed.values), root=str(tmp_path))
+    ground["_files"] = {".env.production": {"keys": parsed.values, "problems": [list(each) for each in parsed.problems]}}
+    with pytest.raises(HostError, match="output of a command"):
+        observer(host(), ground)
 
 
 def test_a_lone_user_in_a_url() -> None:
