@@ -16,9 +16,14 @@ _NGINX = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*(
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
 _NGINX_CLIENT = re.compile(r", (?=client: [\w.:/\[\]-]*(?:, |$)|server: |request: \"|upstream: \"|host: \"|referrer: \")")
 _NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
-_NGINX_UPSTREAM = re.compile(r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)')
+_NGINX_UPSTREAM = re.compile(
+    r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)'
+)
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
-_APACHE_OWN = re.compile(r"((?:\(\d+\)[^:]{1,80}: )?AH(?:0(?:09|1\d)\d\d|00(?:0[3-9]|1[67])\d)\b(?:: [^\"]*)?|(?:\(\d+\)[^:]{1,80}: )?AH\d{5}\b)")
+_APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
+_APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
+    r"((?:\(\d+\)[^:]{1,80}: )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?|\d{5}\b))"
+)
 _APACHE = re.compile(
     r"\[\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] \[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?(?:\[client [^\]]*\] )?(.*)", re.S
 )
@@ -67,14 +72,16 @@ def proxy(text: str) -> Line:
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()
-        fields = {"method": method, "path": path.partition(" ")[0], "status": int(status)}
-        return Line("access", "", "", "", "", month_epoch(month, int(day), hms, int(year), zone), fields)
+        asked = {"method": method, "path": path.partition(" ")[0], "status": int(status)}
+        return Line("access", "", "", "", "", month_epoch(month, int(day), hms, int(year), zone), asked)
     apache = _APACHE.match(text)
     if apache:
         month, day, hms, digits, year, level, message = apache.groups()
         base = month_epoch(month, int(day), hms, int(year))
         own = _APACHE_OWN.match(message.partition(", referer: ")[0])
-        return Line("text", own.group(1) if own else "", _level(level), "", "", None if base is None else base + fraction(digits))
+        backend = _APACHE_BACKEND.search(own.group(1)) if own else None
+        fields = {"upstream": [backend.group(1)]} if backend else {}
+        return Line("text", own.group(1) if own else "", _level(level), "", "", None if base is None else base + fraction(digits), fields)
     if text.startswith("{"):
         return _caddy(text)
     return Line("text", text if text.startswith(("nginx: [", "AH0", "apache2: ", "httpd: ")) else "")

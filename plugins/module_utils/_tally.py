@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
@@ -71,6 +71,7 @@ class Tally:
         self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
         self._strange: Dict[str, float] = {}
         self._dates: Dict[bytes, float] = {}
+        self.foreign: Optional[Callable[[Mapping[str, Any]], bool]] = None  # whether an error line is about another virtual host
 
     def add(self, origin: str, name: str, time: float, message: bytes, pid: int = 0) -> None:
         """One line of ``name`` (unit or path). ``time``: epoch from its source."""
@@ -106,9 +107,7 @@ class Tally:
             sample = _request_text(line)
             if status < 500 and "class" not in line.fields:
                 return
-        elif kind == "access":
-            if "status" in line.fields:
-                self.proxied.add(str(line.fields["status"]), time)
+        elif kind == "access" or self._of_others(origin, line):  # of whom an access log is knows who reads it: see ``access``
             return
         elif origin == "kernel" and line.fields:
             self._oom(line, time)
@@ -118,6 +117,9 @@ class Tally:
             text = heard(origin, line)
             if text:
                 self.matcher.see(origin, name, time, text, ident, line.text if sample is None else sample)
+
+    def _of_others(self, origin: str, line: Line) -> bool:
+        return origin == "proxy" and bool(line.fields) and self.foreign is not None and self.foreign(line.fields)
 
     def _more_of_a_stranger(self, origin: str, source: str, line: Line, time: float) -> bool:
         """Whether the line has no prefix and follows an exception whose message a stranger may have written, with newlines in it."""
@@ -141,7 +143,7 @@ class Tally:
             if status < "400":
                 self.last_post = time if self.last_post is None else max(self.last_post, time)
 
-    def access(self, line: bytes, since: float) -> bool:
+    def access(self, line: bytes, since: float, count: bool = True) -> bool:
         """One line of an access log; False when it is not in the combined format. Lines from before ``since`` are not counted."""
         match = _ACCESS.search(line)
         if match is None:
@@ -154,7 +156,7 @@ class Tally:
             if len(self._dates) > 4096:
                 self._dates.clear()
             self._dates[key] = time
-        if time >= since:
+        if time >= since and count:
             self.proxied.add(match.group(6).decode("ascii"), time)
         return True
 

@@ -11,13 +11,15 @@ oldest line that was read). A source that fails never loses the others.
 from __future__ import annotations
 
 import json
+import re
 import time as clock
 
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS, parse, strip_prefix
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 
 if TYPE_CHECKING:
@@ -33,19 +35,29 @@ JOURNAL_LINES_A_SECOND = 15000
 FILE_BYTES = 16 << 20
 RESULT_BYTES = 110000
 FILES: Tuple[Tuple[str, str, int], ...] = (  # origin, pattern, how many of the newest
-    ("proxy", "/var/log/nginx/error.log", 1),
-    ("proxy", "/var/log/nginx/access.log", 1),
     ("database", "/var/log/postgresql/*.log", 2),
+    ("database", "/var/lib/pgsql/data/log/*.log", 2),
+    ("database", "/var/lib/pgsql/*/data/log/*.log", 2),
     ("redis", "/var/log/redis/*.log", 2),
     ("pooler", "/var/log/pgbouncer/*.log", 1),
     ("pooler", "/var/log/postgresql/pgbouncer.log", 1),
 )
+PROXY_FILES = {  # first word of the unit's name: patterns
+    "nginx": (proxy.ERROR_LOG,),
+    "apache2": ("/var/log/apache2/*error*.log",),
+    "httpd": ("/var/log/httpd/*error*log",),
+    "caddy": ("/var/log/caddy/*.log",),
+}
+FILES_LIMIT = 40
+_APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
 
 def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) -> Dict[str, Any]:
     """``logs`` of the contract.
 
-    install: {"units": [{"name", "role"}…], "log_files": {origin: [path…]} instead of the usual places}.
+    install: {"units": [{"name", "role", "_standard_output"}…], "domain", "root", "_environment"; "log_files": {origin: [path…]} instead of
+    the usual places}. ``read_origins`` of the result: origins of which at least one source was read, be it without a line of the window.
     options: {"since_epoch": epoch, "signatures": {…}, "deadline": time.monotonic() value, "secrets": [value…]}.
     Private keys of the result: ``_oom_kills`` (for ``memory``), ``_reason`` (sources that could not be read at all, broken signatures).
     """
@@ -54,15 +66,29 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     tally = Tally(options.get("signatures") or {}, options.get("secrets") or ())
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     errors = [f"signature {key} is not a valid regular expression: {why}" for key, why in tally.matcher.broken.items()]
+    units = install.get("units") or ()
+    nginx = _nginx(host, install)
+    tally.foreign = _foreign(install, nginx)
+    access = set(nginx["access"]) if nginx else set()
+    given = install.get("log_files") is not None
+    if given:
+        access = {path for _origin, path in _files(host, install, nginx)}
+    read: Set[str] = set()
+    counted = False
     # Files first: they are bounded by their size, the journal takes what time is left.
-    for origin, path in _files(host, install):
+    for origin, path in _with_rotated(host, _files(host, install, nginx), since):
         source = _source(sources, origin, path, "file")
         try:
-            _read_file(host.tail(path, FILE_BYTES), tally, source, since, deadline)
+            ours = _base(path) in access
+            opened, lines, requests = _read_file(host.tail(path, FILE_BYTES), tally, source, since, deadline, ours)
+            counted = counted or opened and ours and (requests > 0 or not lines)  # a log in another format says nothing
+            if opened and (origin != "proxy" or not ours or given):
+                read.add(origin)
         except Exception as problem:
             _failed(source, problem)
     try:
-        _read_journal(host, install.get("units") or (), tally, sources, since, deadline)
+        if _read_journal(host, units, tally, sources, since, deadline):
+            read |= {"system", "kernel"} | {str(unit["role"]) for unit in units if _in_journal(unit)}
     except HostDenied:
         raise  # without the journal nothing could be said of Mastodon itself
     except Exception as problem:
@@ -70,11 +96,14 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     for source in sources.values():
         if source["truncated"] and not source["lines"]:
             errors.append(f"{source['name']}: {source.get('reason') or 'could not be read'}")
-    result: Dict[str, Any] = {"since_epoch": since, "until_epoch": clock.time(), "sources": list(sources.values()), **tally.result()}
+    result: Dict[str, Any] = {"since_epoch": since, "until_epoch": clock.time(), "sources": list(sources.values()),
+                              "read_origins": [origin for origin in PARSERS if origin in read], **tally.result()}  # fmt: skip
     for samples, limit, groups in ((2, 300, 20), (1, 240, 20), (1, 120, 10), (0, 60, 5)):
         if len(json.dumps(result)) <= RESULT_BYTES:
             break
         result.update(tally.result(samples, limit, groups))
+    if not counted:  # no log of which it is sure that only Mastodon's requests are in it
+        del result["proxy_requests"]
     if errors:
         result["_reason"] = "; ".join(text[:300] for text in errors[:5])
     return result
@@ -99,7 +128,8 @@ def _read_journal(
     sources: Dict[Tuple[str, str, str], Dict[str, Any]],
     since: float,
     deadline: float,
-) -> None:
+) -> bool:
+    """Whether the journal could be read, be it empty."""
     roles = {str(unit["name"]): str(unit["role"]) for unit in units if unit.get("name")}
     wanted = max(2000, min(JOURNAL_LINES, int((deadline - clock.monotonic()) * JOURNAL_LINES_A_SECOND)))
     stream = host.journal(roles, since, wanted, deadline, JOURNAL_BYTES)
@@ -137,14 +167,72 @@ def _read_journal(
                 source.update(truncated=True, reason=reason[:200])
                 if total:
                     source["oldest_epoch"] = oldest
+    return complete or total > 0
 
 
-def _files(host: Host, install: Mapping[str, Any]) -> List[Tuple[str, str]]:
+def _nginx(host: Host, install: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    if not any(_proxy_kind(unit) == "nginx" for unit in install.get("units") or ()):
+        return None
+    try:
+        return proxy.logs_of(host, install)
+    except Exception:  # a configuration nobody may read tells nothing
+        return None
+
+
+def _proxy_kind(unit: Mapping[str, Any]) -> str:
+    return str(unit.get("name", "")).split(".")[0].split("@")[0] if unit.get("role") == "proxy" else ""
+
+
+def _foreign(install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> Optional[Callable[[Mapping[str, Any]], bool]]:
+    """Says of the fields of an error line whether it is about another virtual host; None when no name of ours is known."""
+    names = set(nginx["names"]) if nginx else proxy.domains_of(install)
+    if not names:
+        return None
+    if nginx:
+        addresses = set(nginx["upstreams"])
+    else:
+        ports = {"3000", "4000"} | {str((unit.get("_env") or {}).get("PORT") or "") for unit in install.get("units") or ()} - {""}
+        addresses = {f"{host}:{port}" for host in LOOPBACK for port in ports}
+
+    def foreign(fields: Mapping[str, Any]) -> bool:
+        server, upstreams = fields.get("server"), fields.get("upstream")
+        if server is not None and server.lower() in names:
+            return False
+        if upstreams:
+            return not all(one in addresses or (nginx is None and _APP_SOCKET.match(one)) for one in upstreams)
+        return server is not None
+
+    return foreign
+
+
+def _in_journal(unit: Mapping[str, Any]) -> bool:
+    """Whether what the unit says is in the journal: not when it is sent to a file, and not what nginx and Apache write into theirs."""
+    return not _redirected(unit) and _proxy_kind(unit) not in ("nginx", "apache2", "httpd")
+
+
+def _redirected(unit: Mapping[str, Any]) -> List[str]:
+    """Files that StandardOutput= and StandardError= of the unit name; [""] when the output goes nowhere."""
+    found = []
+    for key in ("_standard_output", "_standard_error"):
+        kind, _colon, path = str(unit.get(key) or "").partition(":")
+        if kind in ("append", "file", "truncate") and path.startswith("/"):
+            found.append(path)
+        elif kind == "null" and key == "_standard_output":
+            found.append("")
+    return list(dict.fromkeys(found))
+
+
+def _files(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> List[Tuple[str, str]]:
     given: Optional[Mapping[str, Any]] = install.get("log_files")
     if given is not None:
         return [(origin, str(path)) for origin, paths in given.items() if origin in PARSERS for path in paths]
-    found: List[Tuple[str, str]] = []
-    for origin, pattern, newest in FILES:
+    units = install.get("units") or ()
+    found = [(str(unit["role"]), path) for unit in units for path in _redirected(unit) if path and unit["role"] in PARSERS]
+    if nginx:
+        found += [("proxy", path) for path in [*nginx["error"], *nginx["access"]]]
+    kinds = [kind for kind in dict.fromkeys(map(_proxy_kind, units)) if kind] or ["nginx"]
+    patterns = [("proxy", pattern, 2) for kind in kinds for pattern in PROXY_FILES.get(kind, ())]
+    for origin, pattern, newest in [*patterns, *FILES]:
         try:
             paths = host.glob(pattern)
             if pattern.endswith("postgresql/*.log"):
@@ -154,21 +242,45 @@ def _files(host: Host, install: Mapping[str, Any]) -> List[Tuple[str, str]]:
         except Exception:  # a directory that may not be listed has nothing to read
             paths = []
         found += [(origin, path) for path in paths]
+    return list(dict.fromkeys(found))[:FILES_LIMIT]
+
+
+def _base(path: str) -> str:
+    return path[:-2] if path.endswith(".1") else path
+
+
+def _with_rotated(host: Host, files: List[Tuple[str, str]], since: float) -> List[Tuple[str, str]]:
+    """Before each file the one that was rotated away last, when that was written to since then."""
+    found = []
+    for origin, path in files:
+        status = host.stat(path + ".1")
+        if status is not None and status.st_mtime >= since and (origin, path + ".1") not in files:
+            found.append((origin, path + ".1"))
+        found.append((origin, path))
     return found
 
 
-def _read_file(stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float) -> None:
-    """Lines of the window; a line without a time belongs to the one before it."""
+def _read_file(
+    stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float, ours: bool
+) -> Tuple[bool, int, int]:  # fmt: skip
+    """Lines of the window; a line without a time belongs to the one before it. Requests of an access log count when it is ``ours``.
+
+    Returns whether the file could be read, how many lines it has and how many of them are lines of an access log.
+    """
     origin, name = source["origin"], source["name"]
     application = origin in ("web", "sidekiq", "streaming")  # stored by docker, syslog or a redirection: the time is in front
     current = 0.0
     first = True
+    lines = requests = 0
     for line in _split(stream):
         if first:
             first = False
             if getattr(stream, "truncated", False):
+                lines += 1
                 continue  # the first line of a tail is half a line
-        if origin == "proxy" and tally.access(line, since):
+        lines += 1
+        if origin == "proxy" and tally.access(line, since, ours):
+            requests += 1
             source["lines"] += 1
             source["bytes"] += len(line)
             continue
@@ -188,9 +300,10 @@ def _read_file(stream: ByteStream, tally: Tally, source: Dict[str, Any], since: 
         tally.add(origin, name, current, text.encode("utf-8", "ignore"))
         if clock.monotonic() > deadline:
             source["truncated"], source["reason"] = True, "the time was up"
-            return
+            break
     if getattr(stream, "truncated", False):
         source["truncated"], source["reason"] = True, str(getattr(stream, "reason", ""))[:200]
+    return lines > 0 or not getattr(stream, "truncated", False), lines, requests
 
 
 def _split(chunks: Any, limit: int = 1 << 20) -> Iterator[bytes]:

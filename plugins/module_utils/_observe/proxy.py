@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import re
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MAIN_FILE = "/etc/nginx/nginx.conf"
+ACCESS_LOG, ERROR_LOG = "/var/log/nginx/access.log", "/var/log/nginx/error.log"
 MAX_FILES = 100
 DEFAULT_TIMEOUT_SECONDS = 60  # nginx's own, for proxy_read_timeout and proxy_send_timeout
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -25,9 +29,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": unit["name"].split(".")[0].split("@")[0], "running": unit["active_state"] == "active"}
     if facts["kind"] != "nginx" or not host.exists(MAIN_FILE):
         return facts
-    tokens: list[list[str]] = []
-    _read(host, MAIN_FILE, tokens, set())
-    upstreams, servers, http = _blocks(tokens)
+    upstreams, servers, http = _configured(host)
     ours = [server for server in servers if _is_ours(server, install)] or [server for server in servers if server["passes"]]
     facts["read_timeout_seconds"] = _timeout(ours, http, "proxy_read_timeout")
     facts["send_timeout_seconds"] = _timeout(ours, http, "proxy_send_timeout")
@@ -36,6 +38,50 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
                  for address in upstreams.get(name, [name])}
         facts[key] = sorted(found)[:20]
     return facts
+
+
+def logs_of(host: Host, install: Mapping[str, Any]) -> dict[str, Any] | None:
+    """For the subset logs: {names, upstreams, access, error} of nginx's server blocks for Mastodon; None when that cannot be told.
+
+    access: log files into which only these blocks write; error: those that hold their errors, other blocks' lines among them.
+    """
+    if not host.exists(MAIN_FILE):
+        return None
+    upstreams, servers, http = _configured(host)
+    domains = domains_of(install)
+    root = str(install.get("root") or "")
+    ours = [server for server in servers
+            if domains & set(server["names"]) or (root and any(each.startswith(root) for each in server["roots"]))]
+    proxied = [server for server in servers if server["passes"]]
+    if not ours and len(proxied) == 1:
+        ours = proxied
+    if not ours:
+        return None
+    addresses = {name for server in ours for _location, name in server["passes"]}
+    addresses |= {address for name in addresses for address in upstreams.get(name, ())}
+    foreign = {path for server in servers if server not in ours for path in _paths(server, http, "access_log", ACCESS_LOG)}
+    return {"names": domains | {name for server in ours for name in server["names"]}, "upstreams": addresses,
+            "access": sorted({path for server in ours for path in _paths(server, http, "access_log", ACCESS_LOG)} - foreign),
+            "error": sorted({path for server in ours for path in _paths(server, http, "error_log", ERROR_LOG)})}
+
+
+def domains_of(install: Mapping[str, Any]) -> set[str]:
+    """Every name under which this Mastodon answers."""
+    environment = install.get("_environment") or {}
+    names = [install.get("domain") or "", environment.get("WEB_DOMAIN") or "", *str(environment.get("ALTERNATE_DOMAINS") or "").split(",")]
+    return {name.strip().lower() for name in names if name.strip()}
+
+
+def _paths(server: dict[str, Any], http: dict[str, str], name: str, default: str) -> list[str]:
+    """Log files of a server block: its own, else those of http, else those of the main context, else nginx's."""
+    found = [value for key, value in server["directives"] if key == name] or http.get("*" + name, "").split() or [default]
+    return [path for path in found if path.startswith("/") and not path.startswith("/dev/") and "$" not in path]
+
+
+def _configured(host: Host) -> tuple[dict[str, list[str]], list[dict[str, Any]], dict[str, str]]:
+    tokens: list[list[str]] = []
+    _read(host, MAIN_FILE, tokens, set())
+    return _blocks(tokens)
 
 
 def _read(host: Host, path: str, statements: list[list[str]], seen: set[str]) -> None:
@@ -75,6 +121,8 @@ def _blocks(statements: list[list[str]]) -> tuple[dict[str, list[str]], list[dic
                 servers.append({"names": [], "roots": [], "passes": [], "directives": []})
         elif words == ["}"]:
             del stack[-1:]
+        elif not stack and words[0] == "error_log" and "=error_log" not in http:
+            http["*error_log"] = (http.get("*error_log", "") + " " + words[1]).strip() if len(words) > 1 else ""
         elif stack:
             _directive(words, stack, upstreams, servers, http)
         previous = words
@@ -95,11 +143,21 @@ def _directive(words: list[str], stack: list[list[str]], upstreams: dict[str, li
             server["roots"].append(value)
         elif words[0] == "proxy_pass":
             location = " ".join(stack[-1]) if inside[-1] == "location" else ""
-            server["passes"].append((location, re.sub(r"^https?://", "", value).split("/")[0]))
-        elif words[0].startswith("proxy_"):
+            server["passes"].append((location, _address(value)))
+        elif words[0].startswith("proxy_") or words[0] in ("access_log", "error_log"):
             server["directives"].append((words[0], value))
     elif inside == ["http"]:
         http[words[0]] = value
+        if words[0] in ("access_log", "error_log"):  # several are allowed; in http they replace those of the main context
+            known = http.get("*" + words[0], "") if "=" + words[0] in http else ""
+            http["=" + words[0]] = "http"
+            http["*" + words[0]] = (known + " " + value).strip()
+
+
+def _address(target: str) -> str:
+    """host:port, the path of a socket or the name of an upstream, of what proxy_pass names."""
+    rest = re.sub(r"^https?://", "", target)
+    return rest[5:].split(":")[0] if rest.startswith("unix:") else rest.split("/")[0]
 
 
 def _is_ours(server: dict[str, Any], install: dict[str, Any]) -> bool:

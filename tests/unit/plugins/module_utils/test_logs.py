@@ -8,7 +8,9 @@ Debian 13 is Rails 7.2, Sidekiq 7.3 and pino; Debian 12 is Rails 6.1, Sidekiq 6.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import time
 
 from collections.abc import Iterator
@@ -72,6 +74,7 @@ class Door:
 
     def __init__(self, journal: Any = b"", files: dict[str, Any] | None = None) -> None:
         self.entries, self.files = journal, files or {}
+        self.touched: dict[str, float] = {}
         self.asked: list[int] = []
 
     def journal(self, units: Any, since_epoch: float, lines: int, deadline: float, max_bytes: int) -> Bytes:
@@ -89,8 +92,28 @@ class Door:
     def glob(self, pattern: str) -> list[str]:
         return sorted(path for path in self.files if Path(path).match(pattern))
 
-    def stat(self, path: str) -> None:
-        return None
+    def exists(self, path: str) -> bool:
+        return path in self.files
+
+    def maybe(self, path: str, max_bytes: int = 0) -> str | None:
+        return self.files[path].decode() if path in self.files else None
+
+    def stat(self, path: str) -> os.stat_result | None:
+        return os.stat_result((0o100644, 0, 0, 1, 0, 0, 1, *[self.touched.get(path, 2e9)] * 3)) if path in self.files else None
+
+
+NGINX = b"""
+http {
+  access_log /var/log/nginx/access.log;
+  upstream backend { server unix:/run/mastodon/puma.sock; server 127.0.0.1:3000; }
+  server { server_name mastodon.test www.mastodon.test; root /home/mastodon/live/public;
+    %s
+    location / { proxy_pass http://backend; } location /api/v1/streaming { proxy_pass http://127.0.0.1:4000; } }
+  %s
+}
+"""
+CLOUD = b"server { server_name cloud.example.org; location / { fastcgi_pass unix:/run/php-fpm.sock; } %s }"
+CONFIG = "/etc/nginx/nginx.conf"
 
 
 def observe(door: Door, since: float = 0.0, signatures: dict[str, Any] | None = None, **install: Any) -> dict[str, Any]:
@@ -203,7 +226,7 @@ def test_oom_kills(suite: str) -> None:
 @pytest.mark.parametrize(("version", "statuses"), [("1.26.3", {"502": 13, "504": 8}), ("1.22.1", {"502": 6, "504": 8})])
 def test_nginx_files(version: str, statuses: dict[str, int]) -> None:
     files = {f"/var/log/nginx/{what}.log": (FIXTURES / f"nginx-{version}-{what}.log").read_bytes() for what in ("access", "error")}
-    found = observe(Door(files=files))
+    found = observe(Door(files={**files, CONFIG: NGINX % (b"", b"")}), domain="mastodon.test")
     counted = found["proxy_requests"]["by_status"]
     assert {status: counted[status] for status in statuses} == statuses
     assert found["proxy_requests"]["total"] == files["/var/log/nginx/access.log"].count(b"\n")
@@ -228,7 +251,8 @@ def test_redis_file(version: str) -> None:
 
 def test_only_lines_of_the_window() -> None:
     data = (FIXTURES / "nginx-1.26.3-access.log").read_bytes()
-    assert observe(Door(files={"/var/log/nginx/access.log": data}), since=4e9)["proxy_requests"]["total"] == 0
+    files = {"/var/log/nginx/access.log": data, CONFIG: NGINX % (b"", b"")}
+    assert observe(Door(files=files), since=4e9, domain="mastodon.test")["proxy_requests"]["total"] == 0
     old = (
         b"2020/01/01 00:00:00 [error] 1#1: *1 upstream timed out (110: x\n2026/01/01 00:00:00 [error] 1#1: *1 upstream timed out (110: x\n"
     )
@@ -335,3 +359,90 @@ def test_one_call_of_journalctl() -> None:
     door = Door()
     observe(door)
     assert len(door.asked) == 1
+
+
+CONNECTIONS = itertools.count(1)
+
+
+def nginx_error(message: str, server: str, upstream: str, request: str = "GET / HTTP/1.1") -> bytes:
+    return (f"2026/01/01 00:00:00 [error] 1#1: *{next(CONNECTIONS)} {message}, client: 192.0.2.1, server: {server}, "
+            f'request: "{request}", upstream: "{upstream}", host: "x"\n').encode()  # fmt: skip
+
+
+REFUSED = "connect() failed (111: Connection refused) while connecting to upstream"
+FOREIGN = [
+    nginx_error(REFUSED, "cloud.example.org", "fastcgi://unix:/run/php-fpm.sock:"),
+    nginx_error("upstream timed out (110: Connection timed out) while reading response header from upstream", "cloud.example.org",
+                "http://127.0.0.1:9000/api/v1/statuses"),
+    nginx_error(REFUSED, "cloud.example.org", "fastcgi://127.0.0.1:9000", 'GET /", upstream: "http://127.0.0.1:3000/ HTTP/1.1'),
+]  # fmt: skip
+OURS = [
+    nginx_error(REFUSED, "mastodon.test", "http://127.0.0.1:3000/"),
+    nginx_error(REFUSED, "www.mastodon.test", "http://127.0.0.1:3000/"),
+    nginx_error(REFUSED, "_", "http://127.0.0.1:3000/"),
+]
+
+
+@pytest.mark.parametrize("config", [NGINX % (b"", CLOUD % b""), None])
+def test_errors_of_other_virtual_hosts_are_not_ours(config: bytes | None) -> None:
+    for lines, count in ((FOREIGN, 0), (OURS, 3)):
+        files = {"/var/log/nginx/error.log": b"".join(lines), **({CONFIG: config} if config else {})}
+        found = observe(Door(files=files), domain="mastodon.test", _environment={"ALTERNATE_DOMAINS": "www.mastodon.test"})
+        assert sum(one["count"] for one in found["signatures"].values()) == count
+        assert "proxy" in found["read_origins"]
+
+
+def test_a_name_of_the_environment_is_ours() -> None:
+    files = {"/var/log/nginx/error.log": nginx_error(REFUSED, "social.example", "http://10.0.0.1:3000/")}
+    assert observe(Door(files=files), domain="example", _environment={"WEB_DOMAIN": "social.example"})["signatures"]
+    assert not observe(Door(files=files), domain="example")["signatures"]
+
+
+ACCESS = b'192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 502 1 "-" "x"\n'
+
+
+@pytest.mark.parametrize(("own", "other", "total"), [
+    (b"", b"", 1),
+    (b"", CLOUD % b"", None),
+    (b"", CLOUD % b"access_log off;", 1),
+    (b"", CLOUD % b"access_log /var/log/nginx/cloud.log;", 1),
+    (b"access_log /srv/m.log combined;", CLOUD % b"", 2),
+    (b"access_log /srv/m.log combined;", CLOUD % b"access_log /srv/m.log;", None),
+    (b"access_log /srv/$host.log;", CLOUD % b"", None),
+])  # fmt: skip
+def test_only_an_access_log_of_our_own_is_counted(own: bytes, other: bytes, total: int | None) -> None:
+    files = {CONFIG: NGINX % (own, other), "/var/log/nginx/access.log": ACCESS, "/srv/m.log": ACCESS * 2}
+    found = observe(Door(files=files), domain="mastodon.test")
+    assert found.get("proxy_requests", {}).get("total") == total
+
+
+def test_logs_at_other_places_are_read() -> None:
+    files = {CONFIG: NGINX % (b"error_log /srv/m-error.log;", b""), "/srv/m-error.log": OURS[0], "/srv/m-error.log.1": OURS[1]}
+    door = Door(files=files)
+    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 2
+    door.touched["/srv/m-error.log.1"] = 1.6e9
+    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 1
+
+
+def test_output_sent_to_files_is_read() -> None:
+    units = [{"name": "mastodon-web.service", "role": "web", "_standard_output": "append:/var/log/mastodon/web.log"},
+             {"name": "mastodon-sidekiq.service", "role": "sidekiq", "_standard_output": "append:/var/log/mastodon/sidekiq.log"},
+             {"name": "apache2.service", "role": "proxy"}]  # fmt: skip
+    web = b"E, [2026-01-02T03:04:05.678901 #1] ERROR -- : [0c5d2b19-3bb2-4f0b-8f0a-1b6e2a0e1a00] Errno::EROFS (Read-only file system):\n"
+    apache = (b"[Fri Jan 02 03:04:05.678901 2026] [proxy:error] [pid 1:tid 2] (111)Connection refused: AH00957: HTTP: "
+              b"attempt to connect to 127.0.0.1:%d (127.0.0.1:1) failed\n")  # fmt: skip
+    files: dict[str, Any] = {"/var/log/mastodon/web.log": web, "/var/log/apache2/m-error.log": apache % 3000 + apache % 9000}
+    found = observe(Door(files=files), units=units, domain="mastodon.test",
+                    signatures={**SIGNATURES, "a.apache": {"in": ["proxy"], "match": "AH00957"}})  # fmt: skip
+    assert found["signatures"]["a.read_only"]["count"] == 1
+    assert found["signatures"]["a.apache"]["count"] == 1
+    assert found["read_origins"] == ["web", "proxy", "kernel", "system"]
+    assert "proxy_requests" not in found
+
+
+def test_origins_that_were_read() -> None:
+    assert observe(Door())["read_origins"] == ["web", "sidekiq", "streaming", "database", "redis", "kernel", "system"]
+    assert observe(Door(RuntimeError("no journalctl")))["read_origins"] == []
+    denied = Bytes(b"", truncated=True, reason="may not be read")
+    assert "proxy" not in observe(Door(files={"/var/log/nginx/error.log": denied}))["read_origins"]
+    assert "proxy" in observe(Door(files={"/var/log/nginx/error.log": b""}))["read_origins"]

@@ -58,3 +58,16 @@ def test_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directive: str, 
 def test_other_proxies_are_named_only() -> None:
     units = [{"name": "caddy.service", "role": "proxy", "active_state": "active"}]
     assert proxy.observe(Host(time.monotonic() + 5), {**INSTALL, "units": units}) == {"kind": "caddy", "running": True}
+
+
+def test_a_socket_without_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "mastodon").write_text(
+        "error_log /a.log; server { server_name mastodon.example; location / { proxy_pass http://unix:/run/puma.sock:/; } }")
+    (tmp_path / "nginx.conf").write_text("error_log /b.log; " + MAIN % tmp_path)
+    monkeypatch.setattr(proxy, "MAIN_FILE", str(tmp_path / "nginx.conf"))
+    host = Host(time.monotonic() + 5)
+    assert proxy.observe(host, INSTALL)["upstream_web"] == ["/run/puma.sock"]
+    assert proxy.logs_of(host, INSTALL) == {"names": {"mastodon.example"}, "upstreams": {"/run/puma.sock"}, "error": ["/a.log"],
+                                            "access": ["/var/log/nginx/access.log"]}  # fmt: skip
+    assert proxy.logs_of(host, {**INSTALL, "domain": "other", "root": ""}) is not None  # the only block that passes requests on
