@@ -18,7 +18,8 @@ class Line(NamedTuple):
 
     id: request id or job id, "" when the line carries none; thread: Sidekiq's thread or ""; time: epoch written in the line or None.
     fields: request {method path status:int controller action duration}; job {class word}; exception and cause {class message};
-    frame {frame: "app/models/status.rb:12"}; OOM kill {process pid scope cgroup}; systemd {unit event}.
+    frame {frame: "app/models/status.rb:12"}; OOM kill {process pid scope cgroup}; systemd {unit event};
+    proxy {server upstream}; zone: a time zone nobody knows, then ``time`` is as if it were UTC.
     """
 
     kind: str
@@ -39,18 +40,38 @@ _MONTHS = {
     for name in names.split()
 }
 
+# Hours ahead of UTC. Abbreviations that several countries use (IST, CST, BST, AST…) are not here: nobody can tell which is meant.
+_ZONES = {
+    name: hours
+    for hours, names in (
+        (0.0, "Z UTC GMT UCT WET"), (1.0, "CET MEZ WEST"), (2.0, "CEST MESZ EET SAST"), (3.0, "EEST MSK EAT"), (5.0, "PKT"), (7.0, "WIB"),
+        (8.0, "AWST HKT"), (9.0, "JST KST"), (9.5, "ACST"), (10.0, "AEST"), (10.5, "ACDT"), (11.0, "AEDT"), (12.0, "NZST"), (13.0, "NZDT"),
+        (-2.5, "NDT"), (-3.5, "NST"), (-4.0, "EDT"), (-5.0, "EST"), (-6.0, "MDT"), (-7.0, "MST PDT"), (-8.0, "PST AKDT"), (-9.0, "AKST"),
+        (-10.0, "HST"),
+    )
+    for name in names.split()
+}  # fmt: skip
+
 _seconds: Dict[str, float] = {}
 
 
+def knows(zone: str) -> bool:
+    """Whether ``epoch`` reads times of this zone for sure."""
+    return zone in _ZONES or zone[:1] in ("+", "-") or zone in clock.tzname
+
+
 def epoch(date: str, zone: str = "") -> Optional[float]:
-    """Epoch of ``YYYY-mm-dd HH:MM:SS`` (or / and T). zone: Z, UTC, GMT, +hh[:]mm; anything else is this host's local time."""
+    """Epoch of ``YYYY-mm-dd HH:MM:SS`` (or / and T). zone: +hh[:]mm, a zone that has a name of its own; "" is this host's local
+    time, and so is a name nobody ``knows``."""
     key = date[:19] + zone
     known = _seconds.get(key)
     if known is None:
         try:
             parts = (int(date[0:4]), int(date[5:7]), int(date[8:10]), int(date[11:13]), int(date[14:16]), int(date[17:19]))
-            if zone in ("Z", "UTC", "GMT"):
-                known = float(calendar.timegm((*parts, 0, 0, 0)))
+            if zone and zone in clock.tzname and zone not in ("Z", "UTC", "GMT"):
+                known = clock.mktime((*parts, 0, 0, clock.tzname.index(zone)))
+            elif zone in _ZONES:
+                known = float(calendar.timegm((*parts, 0, 0, 0))) - 3600 * _ZONES[zone]
             elif zone[:1] in ("+", "-"):
                 digits = zone[1:].replace(":", "").ljust(4, "0")
                 ahead = int(digits[:2]) * 3600 + int(digits[2:4]) * 60

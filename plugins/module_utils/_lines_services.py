@@ -10,7 +10,7 @@ import re
 
 from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction, knows, month_epoch
 
 _NGINX = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
@@ -132,13 +132,16 @@ def postgres(text: str) -> Line:
     if match is None:
         return Line("more", text)
     date, digits, zone, _pid, word, message = match.groups()
-    when: Optional[float] = None
-    if date:
-        base = epoch(date, zone if zone in ("UTC", "GMT") or zone[:1] in "+-" else "")
-        when = None if base is None else base + fraction(digits)
+    when, fields = _zoned(date, zone, digits) if date else (None, {})
     if word in _PG_STRANGE:
-        return Line("statement", "", "info", "", "", when)
-    return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when)
+        return Line("statement", "", "info", "", "", when, fields)
+    return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when, fields)
+
+
+def _zoned(date: str, zone: str, digits: Optional[str]) -> Tuple[Optional[float], Dict[str, Any]]:
+    sure = knows(zone)
+    base = epoch(date, zone if sure else "UTC")
+    return None if base is None else base + fraction(digits), {} if sure else {"zone": zone}
 
 
 def pooler(text: str) -> Line:
@@ -147,8 +150,8 @@ def pooler(text: str) -> Line:
     if match is None:
         return Line("text", text)
     date, digits, zone, word, message = match.groups()
-    base = epoch(date, zone if zone in ("UTC", "GMT") or zone[:1] in "+-" else "")
-    return Line("text", message, word.lower(), "", "", None if base is None else base + fraction(digits))
+    when, fields = _zoned(date, zone, digits)
+    return Line("text", message, word.lower(), "", "", when, fields)
 
 
 def redis(text: str) -> Line:

@@ -49,6 +49,7 @@ PROXY_FILES = {  # first word of the unit's name: patterns
     "caddy": ("/var/log/caddy/*.log",),
 }
 FILES_LIMIT = 40
+AHEAD_SECONDS = 60.0
 _APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
@@ -80,7 +81,9 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
         source = _source(sources, origin, path, "file")
         try:
             ours = _base(path) in access
-            opened, lines, requests = _read_file(host.tail(path, FILE_BYTES), tally, source, since, deadline, ours)
+            status = host.stat(path)
+            written = min(status.st_mtime, clock.time()) if status is not None else clock.time()
+            opened, lines, requests = _read_file(host.tail(path, FILE_BYTES), tally, source, since, deadline, ours, written)
             counted = counted or opened and ours and (requests > 0 or not lines)  # a log in another format says nothing
             if opened and (origin != "proxy" or not ours or given):
                 read.add(origin)
@@ -261,18 +264,21 @@ def _with_rotated(host: Host, files: List[Tuple[str, str]], since: float) -> Lis
 
 
 def _read_file(
-    stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float, ours: bool
+    stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float, ours: bool,
+    written: float,
 ) -> Tuple[bool, int, int]:  # fmt: skip
     """Lines of the window; a line without a time belongs to the one before it. Requests of an access log count when it is ``ours``.
+    ``written``: when the file was last written to, which must be the time of its last line in whatever zone its writer lives.
 
     Returns whether the file could be read, how many lines it has and how many of them are lines of an access log.
     """
     origin, name = source["origin"], source["name"]
-    application = origin in ("web", "sidekiq", "streaming")  # stored by docker, syslog or a redirection: the time is in front
+    clocks: Dict[str, Optional[float]] = {}
+    everything = list(_split(stream))
     current = 0.0
     first = True
     lines = requests = 0
-    for line in _split(stream):
+    for line in everything:
         if first:
             first = False
             if getattr(stream, "truncated", False):
@@ -284,14 +290,13 @@ def _read_file(
             source["lines"] += 1
             source["bytes"] += len(line)
             continue
-        text = text_of(line)
-        if application:
-            stripped = strip_prefix(text)
-            text, when = stripped.text, stripped.time
-            if when is None:
-                when = parse(origin, text).time
-        else:
-            when = parse(origin, text).time
+        text, when, zone = _timed(origin, line)
+        if when is not None:
+            if zone not in clocks:
+                clocks[zone] = _ahead(origin, everything, zone, written)
+            ahead = clocks[zone]
+            # A line of the future, or of a zone that nobody can tell, is of no known time: better lost than taken for fresh.
+            when = when + ahead if ahead is not None and when + ahead <= written + AHEAD_SECONDS else -1.0
         current = when if when is not None else current
         if current < since:
             continue
@@ -304,6 +309,28 @@ def _read_file(
     if getattr(stream, "truncated", False):
         source["truncated"], source["reason"] = True, str(getattr(stream, "reason", ""))[:200]
     return lines > 0 or not getattr(stream, "truncated", False), lines, requests
+
+
+def _timed(origin: str, line: bytes) -> Tuple[str, Optional[float], str]:
+    """Text of a line of a file, its time and the zone that could not be told, "" when it could."""
+    text = text_of(line)
+    if origin in ("web", "sidekiq", "streaming"):  # stored by docker, syslog or a redirection: the time is in front
+        stripped = strip_prefix(text)
+        if stripped.time is not None:
+            return stripped.text, stripped.time, ""
+        text = stripped.text
+    parsed = parse(origin, text)
+    return text, parsed.time, str(parsed.fields.get("zone", "")) if parsed.time is not None else ""
+
+
+def _ahead(origin: str, lines: List[bytes], zone: str, written: float) -> Optional[float]:
+    """Seconds to add to times of ``zone``, told by the last of them: that is when the file was written. None when it cannot be told."""
+    times = (_timed(origin, line)[1:] for line in reversed(lines))
+    last = next((when for when, of in times if when is not None and of == zone), written)
+    if not zone and last <= written + AHEAD_SECONDS:
+        return 0.0
+    ahead = round((written - last) / 1800) * 1800.0
+    return ahead if abs(written - last - ahead) <= AHEAD_SECONDS and abs(ahead) <= 14 * 3600 else None
 
 
 def _split(chunks: Any, limit: int = 1 << 20) -> Iterator[bytes]:

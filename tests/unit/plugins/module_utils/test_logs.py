@@ -446,3 +446,35 @@ def test_origins_that_were_read() -> None:
     denied = Bytes(b"", truncated=True, reason="may not be read")
     assert "proxy" not in observe(Door(files={"/var/log/nginx/error.log": denied}))["read_origins"]
     assert "proxy" in observe(Door(files={"/var/log/nginx/error.log": b""}))["read_origins"]
+
+
+def postgres(seconds_ago: float, offset: float, zone: str, now: float) -> bytes:
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now - seconds_ago + offset))
+    return f"{date}.000 {zone} [1] ERROR:  could not extend file \"base/1\": No space left on device\n".encode()
+
+
+def space(data: bytes, written: float, since: float = 0.0) -> dict[str, Any]:
+    door = Door(files={"/var/log/postgresql/postgresql-17-main.log": data})
+    door.touched["/var/log/postgresql/postgresql-17-main.log"] = written
+    found: dict[str, Any] = observe(door, since=since)["signatures"].get("a.space", {"count": 0})
+    return found
+
+
+@pytest.mark.parametrize(("zone", "hours"), [
+    ("CET", 1), ("CEST", 2), ("EST", -5), ("JST", 9), ("+0545", 5.75), ("-03", -3), ("UTC", 0),
+    ("IST", 5.5), ("IST", 2), ("CST", 8), ("CST", -6), ("XYZT", -3.5),
+])  # fmt: skip
+def test_times_of_another_zone(zone: str, hours: float) -> None:
+    now = time.time()
+    data = b"".join(postgres(ago, hours * 3600, zone, now) for ago in (7200, 3600, 5))
+    found = space(data, now - 5)
+    assert (found["count"], round(now - found["first_epoch"]), round(now - found["last_epoch"])) == (3, 7200, 5)
+    assert space(data, now - 5, since=now - 1800)["count"] == 1
+
+
+def test_a_time_nobody_can_tell_is_not_now() -> None:
+    now = time.time()
+    assert space(postgres(3600, 7 * 3600, "XYZT", now), now - 2500)["count"] == 0
+    assert space(postgres(3600, 7 * 3600, "UTC", now), now - 2500)["count"] == 0
+    found = space(postgres(3600, 7 * 3600, "UTC", now), now - 3600)  # its clock is wrong by hours: the file's time counts
+    assert round(now - found["last_epoch"]) == 3600
