@@ -57,6 +57,7 @@ class Target(NamedTuple):
     user: str
     password: str
     tls: bool
+    forgiving: bool = False  # redis-rb 4 tries the password alone when the server knows no such user
 
     @property
     def label(self) -> str:
@@ -103,8 +104,13 @@ class Redis:
             raise connection_error(problem, target.label) from None
         try:
             opening: list[Sequence[str]] = []
+            user = target.user
+            if user and target.password and target.forgiving:
+                refusal = self.ask(("AUTH", user, target.password))[0]
+                if isinstance(refusal, ErrorReply) and refusal.startswith(("WRONGPASS", "ERR wrong number of arguments")):
+                    user = ""
             if target.password:
-                opening.append(("AUTH", target.user, target.password) if target.user else ("AUTH", target.password))
+                opening.append(("AUTH", user, target.password) if user else ("AUTH", target.password))
             if target.database:
                 opening.append(("SELECT", str(target.database)))
             opening.append(("PING",))

@@ -48,7 +48,7 @@ def _until_4_2(settings: dict[str, str], use: str) -> Place | None:
 def _since_4_3(settings: dict[str, str], use: str, number: tuple[int, ...]) -> Place | None:
     prefix = use + "REDIS_"
     if prefix + "URL" in settings:  # even when it is empty: the app does not start then
-        return Place(from_url(settings[prefix + "URL"], lone_user_is_password=number >= (4, 4) and use == "SIDEKIQ_"))
+        return Place(from_url(settings[prefix + "URL"], lone_user_is_password=_redis_client(use, number)))
     user, password = settings.get(prefix + "USER", ""), settings.get(prefix + "PASSWORD", "")
     database = settings.get(prefix + "DB", "")
     name, listed = settings.get(prefix + "SENTINEL_MASTER", "").strip(), settings.get(prefix + "SENTINELS", "")
@@ -68,6 +68,11 @@ def _since_4_3(settings: dict[str, str], use: str, number: tuple[int, ...]) -> P
     return Place(_target(use, host, settings.get(prefix + "PORT", ""), database, user, password))
 
 
+def _redis_client(use: str, number: tuple[int, ...]) -> bool:
+    """Whether the gem redis-client makes this connection: Sidekiq's since Mastodon 4.4, all since 4.6; else it is redis-rb 4."""
+    return number >= (4, 6) or (number >= (4, 4) and use == "SIDEKIQ_")
+
+
 def _target(use: str, host: str, port: str, database: str, user: str, password: str, key: str = "HOST") -> Target:
     if is_url(host):
         raise RedisError("configuration", "%sREDIS_%s holds a URL or credentials instead of a plain name; URLs go into %sREDIS_URL"
@@ -82,6 +87,7 @@ def resolve(host: Host, install: dict[str, Any], use: str) -> Target:
     number = tuple(install.get("version", {}).get("number", (99,)))
     demand_known(install, "REDIS_", use + "REDIS_")
     found = place(effective_settings(install), use, number)
+    found = found._replace(target=found.target._replace(forgiving=not _redis_client(use, number)))
     if not found.sentinels:
         return found.target
     failure: RedisError | None = None

@@ -161,6 +161,18 @@ def test_a_renamed_auth_does_not_show_the_password(serve: Serve) -> None:
     assert "S3cretPW99" not in str(raised.value)
 
 
+def test_redis_rb_4_tries_the_password_alone(serve: Serve) -> None:
+    def answer(words: list[str]) -> bytes:
+        if words[0] == "AUTH":
+            return b"-WRONGPASS invalid username-password pair\r\n" if len(words) == 3 else b"+OK\r\n"
+        return b"$11\r\nrole:master\r\n" if words[0] == "INFO" else b"*0\r\n" if words[0] == "CONFIG" else b"+PONG\r\n"
+
+    settings = {"REDIS_URL": f"redis://someone:secret@127.0.0.1:{serve(answer)}/0"}
+    uses = redis.observe(host(), install(settings))["uses"]
+    assert (uses["app"]["reachable"], uses["cache"]["reachable"]) == (True, True)
+    assert uses["sidekiq"]["error"]["kind"] == "auth"  # redis-client does not
+
+
 def healthy(words: list[str]) -> bytes:
     return {"PING": b"+PONG\r\n", "SMEMBERS": b"*0\r\n", "ZCARD": b":0\r\n", "ZRANGE": b"*0\r\n", "LLEN": b":0\r\n",
             "LINDEX": b"$-1\r\n", "HMGET": b"*4\r\n" + b"$-1\r\n" * 4}.get(words[0], b"-ERR unknown\r\n")
