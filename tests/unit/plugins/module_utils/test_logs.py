@@ -465,7 +465,7 @@ def space(data: bytes, written: float, since: float = 0.0) -> dict[str, Any]:
     ("IST", 5.5), ("IST", 2), ("CST", 8), ("CST", -6), ("XYZT", -3.5),
 ])  # fmt: skip
 def test_times_of_another_zone(zone: str, hours: float) -> None:
-    now = time.time()
+    now = float(int(time.time()))
     data = b"".join(postgres(ago, hours * 3600, zone, now) for ago in (7200, 3600, 5))
     found = space(data, now - 5)
     assert (found["count"], round(now - found["first_epoch"]), round(now - found["last_epoch"])) == (3, 7200, 5)
@@ -473,7 +473,7 @@ def test_times_of_another_zone(zone: str, hours: float) -> None:
 
 
 def test_a_time_nobody_can_tell_is_not_now() -> None:
-    now = time.time()
+    now = float(int(time.time()))
     assert space(postgres(3600, 7 * 3600, "XYZT", now), now - 2500)["count"] == 0
     assert space(postgres(3600, 7 * 3600, "UTC", now), now - 2500)["count"] == 0
     found = space(postgres(3600, 7 * 3600, "UTC", now), now - 3600)  # its clock is wrong by hours: the file's time counts
