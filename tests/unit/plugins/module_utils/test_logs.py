@@ -15,6 +15,7 @@ import time
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,11 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     "a.proxy_refused": {"in": ["proxy"], "match": r"^connect\(\) failed \(111: Connection refused\)"},
     "a.proxy_slow": {"in": ["proxy"], "match": r"^upstream timed out \(110"},
 }
+
+
+@pytest.fixture(autouse=True)
+def later_than_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "clock", SimpleNamespace(time=lambda: 2e9, monotonic=time.monotonic))
 
 
 class Bytes:
