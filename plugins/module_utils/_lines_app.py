@@ -28,7 +28,7 @@ _HEAD = re.compile(r"(" + _CLASS + r") \((.*?)(\):?)?\s*$", re.S)
 _CAUSE = re.compile(r"Caused by: (" + _CLASS + r") \((.*?)(\))?\s*$", re.S)
 _NAMED = re.compile(r"\w+(?:::\w+)+$|\w*(?:Error|Exception|Invalid|NotFound|NotUnique|Timeout|Failed|Failure|Refused|Killed|Interrupt)$")
 # Only these quote a cause of their own; the message of any other may be a stranger's, and begin with any class.
-_WRAPPER = re.compile(r"ActiveRecord::(?!Record)|ActionView::Template::Error$")
+_WRAPPER = re.compile(r"ActiveRecord::(?!Record(?!NotUnique))|ActionView::Template::Error$")
 _INNER = re.compile(r"(" + _CLASS + r"): +(.*)", re.S)
 _RUBY_DEATH = re.compile(r"(\S+\.rb:\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
 _UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)", re.S)

@@ -48,8 +48,10 @@ PROXY_FILES = {  # first word of the unit's name: patterns
     "httpd": ("/var/log/httpd/*error*log",),
     "caddy": ("/var/log/caddy/*.log",),
 }
+PROXY_NEWEST = 8  # a file for each virtual host
 FILES_LIMIT = 40
 AHEAD_SECONDS = 60.0
+_ROTATED = re.compile(r"(?:\.1|-\d{8}(?:-?\d{1,6})?)$")
 _APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
@@ -232,9 +234,9 @@ def _files(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, 
     units = install.get("units") or ()
     found = [(str(unit["role"]), path) for unit in units for path in _redirected(unit) if path and unit["role"] in PARSERS]
     if nginx:
-        found += [("proxy", path) for path in [*nginx["error"], *nginx["access"]]]
+        found += [("proxy", path) for path in [*nginx["error"], *nginx["access"]] if host.exists(path)]
     kinds = [kind for kind in dict.fromkeys(map(_proxy_kind, units)) if kind] or ["nginx"]
-    patterns = [("proxy", pattern, 2) for kind in kinds for pattern in PROXY_FILES.get(kind, ())]
+    patterns = [("proxy", pattern, PROXY_NEWEST) for kind in kinds for pattern in PROXY_FILES.get(kind, ())]
     for origin, pattern, newest in [*patterns, *FILES]:
         try:
             paths = host.glob(pattern)
@@ -249,16 +251,21 @@ def _files(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, 
 
 
 def _base(path: str) -> str:
-    return path[:-2] if path.endswith(".1") else path
+    return _ROTATED.sub("", path)
 
 
 def _with_rotated(host: Host, files: List[Tuple[str, str]], since: float) -> List[Tuple[str, str]]:
-    """Before each file the one that was rotated away last, when that was written to since then."""
+    """Before each file the one that was rotated away last (.1, or a date), when it was written to since then."""
     found = []
     for origin, path in files:
-        status = host.stat(path + ".1")
-        if status is not None and status.st_mtime >= since and (origin, path + ".1") not in files:
-            found.append((origin, path + ".1"))
+        try:
+            older = [path + ".1", *sorted(name for name in host.glob(path + "-[0-9]*") if _base(name) == path)[-1:]]
+        except Exception:
+            older = []
+        for name in older:
+            status = host.stat(name)
+            if status is not None and status.st_mtime >= since and (origin, name) not in files:
+                found.append((origin, name))
         found.append((origin, path))
     return found
 

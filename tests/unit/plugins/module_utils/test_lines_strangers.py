@@ -17,6 +17,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally
 
 CATALOGUE = Path(__file__).parents[4] / "roles" / "diagnose" / "files" / "known_issues"
@@ -132,6 +133,12 @@ def seen(origin: str, *texts: str) -> set[str]:
 def test_a_message_of_a_stranger_in_several_lines() -> None:
     assert not seen("sidekiq", KIQ7 + "JSON::ParserError: unexpected token at 'x", "Errno::EROFS: Read-only file system", "No space left on device")
     assert not seen("web", f"{RAILS}[{RID}] JSON::ParserError (unexpected token at '{{", "NoMemoryError: failed to allocate memory'):")
+
+
+def test_what_a_stranger_says_is_no_cause() -> None:
+    assert parse("sidekiq", KIQ7 + "HTTP::Error: Errno::EROFS: x").fields["class"] == "HTTP::Error"
+    line = parse("web", f"{RAILS}[{RID}] ActiveRecord::RecordNotUnique (PG::UniqueViolation: ERROR:  duplicate key")
+    assert line.fields["class"] == "PG::UniqueViolation"
 
 
 def test_real_faults_are_heard() -> None:

@@ -426,6 +426,9 @@ def test_logs_at_other_places_are_read() -> None:
     files = {CONFIG: NGINX % (b"error_log /srv/m-error.log;", b""), "/srv/m-error.log": OURS[0], "/srv/m-error.log.1": OURS[1]}
     door = Door(files=files)
     assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 2
+    files["/srv/m-error.log-20260101"] = OURS[2]
+    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 3
+    del files["/srv/m-error.log-20260101"]
     door.touched["/srv/m-error.log.1"] = 1.6e9
     assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 1
 
@@ -471,6 +474,8 @@ def space(data: bytes, written: float, since: float = 0.0) -> dict[str, Any]:
     ("IST", 5.5), ("IST", 2), ("CST", 8), ("CST", -6), ("XYZT", -3.5),
 ])  # fmt: skip
 def test_times_of_another_zone(zone: str, hours: float) -> None:
+    if zone in ("IST", "CST") and zone in time.tzname:
+        pytest.skip("here everybody knows which zone that is")
     now = float(int(time.time()))
     data = b"".join(postgres(ago, hours * 3600, zone, now) for ago in (7200, 3600, 5))
     found = space(data, now - 5)
