@@ -16,7 +16,7 @@ from typing import Iterable, List, Match, Union
 
 MASK = "[redacted]"
 WORK_LIMIT = 8192  # characters looked at; a log line longer than this is cut here first
-SECRET_MINIMUM = 6  # shorter values would mask ordinary words
+SECRET_MINIMUM = 4  # shorter ones are found in any text
 
 # Terminal sequences: OSC (title, links), DCS/SOS/PM/APC, CSI (colours, cursor), two-character escapes.
 _ANSI = re.compile(
@@ -98,6 +98,8 @@ class Redactor:
         self._longest = max([len(value) for value in values] or [0])
         # The first two characters, in any way of writing, decide quickly; most texts hold none.
         patterns: List[str] = ["".join(_character(c) for c in value) for value in values]
+        # A short one is masked as a word of its own only: "prod" must not spoil "production".
+        patterns = [p if len(value) >= 6 else r"(?<![A-Za-z0-9])%s(?![A-Za-z0-9])" % p for p, value in zip(patterns, values)]
         self._exact = re.compile("|".join(patterns)) if patterns else None
 
     def clean(self, text: Union[str, bytes], limit: int = 300) -> str:

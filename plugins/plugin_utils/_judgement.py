@@ -43,14 +43,13 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
         except Undecided as error:
             undecided = undecided or (expression, str(error))
     missing = next((path for path in issue.needs if not scope.has(path)), None)
-    if found or undecided or missing:
+    if found:
         for expression in issue.unless:
             try:
                 if scope.condition(expression):
                     return Judgement("clear")
             except Undecided:
                 continue  # counter-evidence nobody could read refutes nothing
-    if found:
         return Judgement("found")
     if missing:
         return Judgement("unknown", _why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))

@@ -157,7 +157,7 @@ def _environment(host: Host, install: dict[str, Any], root: str, units: list[dic
         if not host.exists(path):
             continue
         try:
-            parsed = parse(host.read(path, MAX_FILE_BYTES + 1), process)
+            parsed = parse(host.read(path, MAX_FILE_BYTES + 1), process, gem=_dotenv_gem(install))
         except HostError as problem:
             files[name] = {"denied": str(problem)} if isinstance(problem, HostDenied) else {"failed": str(problem)}
             continue
@@ -167,6 +167,12 @@ def _environment(host: Host, install: dict[str, Any], root: str, units: list[dic
     install["_files"] = files
     install["_dotenv"] = merged
     install["_environment"] = dict(merged, **process)
+
+
+def _dotenv_gem(install: dict[str, Any]) -> tuple[int, int]:
+    """Which dotenv the release is locked to: its ways of reading quotes, backslashes and variables differ."""
+    number = tuple(install.get("version", {}).get("number", (99,)))
+    return (2, 7) if number < (4, 0) else (2, 8) if number < (4, 3) else (3, 1)
 
 
 def _pools(install: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ MAX_QUEUES = 100
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
-    """The subset; HostError when the Redis of Sidekiq cannot be reached (the subset redis says why)."""
+    """The subset. A Redis that cannot be reached is a result (`error` and nothing else), not a failure of the probe."""
     environment = effective_settings(install)
     number = tuple(install.get("version", {}).get("number", (99,)))
     space = environment.get("REDIS_NAMESPACE", "") if number < (4, 4) else ""
@@ -49,7 +49,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
             depths = _answers(link, *[command for name in queues
                                 for command in (("LLEN", prefix + "queue:" + name), ("LINDEX", prefix + "queue:" + name, "-1"))])
     except RedisError as problem:
-        raise HostError("the Redis of Sidekiq could not be asked: %s" % harmless(str(problem), install)) from None
+        return {"error": {"kind": problem.kind, "message": harmless(str(problem), install)}}
     now = time.time()
     live = [each for each in (_process(identity, beat, now) for identity, beat in zip(identities, heartbeats)) if each]
     taken = {name for each in live for name in each["queues"] if not each["quiet"]}
