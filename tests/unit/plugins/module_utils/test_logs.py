@@ -8,132 +8,30 @@ Debian 13 is Rails 7.2, Sidekiq 7.3 and pino; Debian 12 is Rails 6.1, Sidekiq 6.
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import time
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs
-
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"
-UNITS = [
-    {"name": "mastodon-web.service", "role": "web"},
-    {"name": "mastodon-sidekiq.service", "role": "sidekiq"},
-    {"name": "mastodon-streaming@4000.service", "role": "streaming"},
-    {"name": "mastodon-streaming.service", "role": "streaming"},
-    {"name": "redis-server.service", "role": "redis"},
-    {"name": "nginx.service", "role": "proxy"},
-    {"name": "postgresql@17-main.service", "role": "database"},
-    {"name": "postgresql@15-main.service", "role": "database"},
-]
-APPS = ["web", "sidekiq", "streaming"]
-SIGNATURES: dict[str, dict[str, Any]] = {
-    "a.relation": {"in": [*APPS, "database"], "match": r"PG::Undefined(?:Column|Table)|relation \S+ does not exist"},
-    "a.attribute": {"in": APPS, "match": r"ActiveModel::(?:MissingAttribute|UnknownAttribute)Error"},
-    "a.refused": {"in": APPS, "match": r"connection to server .* failed: (?:No such file|Connection refused)"},
-    "a.auth": {"in": APPS, "match": r"password authentication failed for user"},
-    "a.pool": {"in": APPS, "match": r"ActiveRecord::ConnectionTimeoutError"},
-    "a.slots": {"in": [*APPS, "database"], "match": r"remaining connection slots are reserved|too many connections for role"},
-    "a.redis": {"in": APPS, "match": r"Redis(?:Client)?::CannotConnectError|ECONNREFUSED \S+:6379"},
-    "a.misconf": {"in": [*APPS, "redis"], "match": r"MISCONF Redis is configured|Failed opening the (?:temp )?RDB file"},
-    "a.space": {"in": [*APPS, "database", "kernel"], "match": r"No space left on device"},
-    "a.denied": {"in": APPS, "match": r"Errno::EACCES\b"},
-    "a.read_only": {"in": APPS, "match": r"Errno::EROFS"},
-    "a.tools": {"in": APPS, "match": r"CommandNotFoundError"},
-    "a.assets": {"in": APPS, "match": r"(?:Webpacker|Vite Ruby) can't find"},
-    "a.encoding": {"in": [*APPS, "database"], "match": r"has no equivalent in encoding"},
-    "a.rails_env": {"in": APPS, "match": r"RAILS_ENV environment variable"},
-    "a.key": {"in": APPS, "match": r'key not found: "OTP_SECRET"|requires? that these variables are set'},
-    "a.oom": {"in": ["kernel"], "match": r"[Oo]ut of memory: Killed process"},
-    "a.namespace": {"in": ["system"], "match": r"Failed at step NAMESPACE"},
-    "a.exited": {"in": ["system"], "match": r"Main process exited"},
-    "a.proxy_refused": {"in": ["proxy"], "match": r"^connect\(\) failed \(111: Connection refused\)"},
-    "a.proxy_slow": {"in": ["proxy"], "match": r"^upstream timed out \(110"},
-}
+from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import (
+    CONFIG,
+    FIXTURES,
+    NGINX,
+    Bytes,
+    Door,
+    observe,
+    recorded,
+)
 
 
 @pytest.fixture(autouse=True)
 def later_than_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "clock", SimpleNamespace(time=lambda: 2e9, monotonic=time.monotonic))
-
-
-class Bytes:
-    """What the door hands out: chunks, and afterwards whether something is missing."""
-
-    def __init__(self, data: bytes, truncated: bool = False, reason: str = "", size: int = 65536) -> None:
-        self.truncated, self.reason = truncated, reason
-        self._chunks = [data[i : i + size] for i in range(0, len(data), size)]
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._chunks)
-
-
-class Door:
-    """A host whose journal and files are given."""
-
-    def __init__(self, journal: Any = b"", files: dict[str, Any] | None = None) -> None:
-        self.entries, self.files = journal, files or {}
-        self.touched: dict[str, float] = {}
-        self.asked: list[int] = []
-
-    def journal(self, units: Any, since_epoch: float, lines: int, deadline: float, max_bytes: int) -> Bytes:
-        self.asked.append(lines)
-        if isinstance(self.entries, Exception):
-            raise self.entries
-        return self.entries if isinstance(self.entries, Bytes) else Bytes(self.entries)
-
-    def tail(self, path: str, max_bytes: int) -> Bytes:
-        found = self.files[path]
-        if isinstance(found, Exception):
-            raise found
-        return found if isinstance(found, Bytes) else Bytes(found)
-
-    def glob(self, pattern: str) -> list[str]:
-        return sorted(path for path in self.files if Path(path).match(pattern))
-
-    def exists(self, path: str) -> bool:
-        return path in self.files
-
-    def maybe(self, path: str, max_bytes: int = 0) -> str | None:
-        return self.files[path].decode() if path in self.files else None
-
-    def stat(self, path: str) -> os.stat_result | None:
-        return os.stat_result((0o100644, 0, 0, 1, 0, 0, 1, *[self.touched.get(path, 2e9)] * 3)) if path in self.files else None
-
-
-NGINX = b"""
-http {
-  access_log /var/log/nginx/access.log;
-  upstream backend { server unix:/run/mastodon/puma.sock; server 127.0.0.1:3000; }
-  server { server_name mastodon.test www.mastodon.test; root /home/mastodon/live/public;
-    %s
-    location / { proxy_pass http://backend; } location /api/v1/streaming { proxy_pass http://127.0.0.1:4000; } }
-  %s
-}
-"""
-CLOUD = b"server { server_name cloud.example.org; location / { fastcgi_pass unix:/run/php-fpm.sock; } %s }"
-CONFIG = "/etc/nginx/nginx.conf"
-
-
-def observe(door: Door, since: float = 0.0, signatures: dict[str, Any] | None = None, **install: Any) -> dict[str, Any]:
-    options = {
-        "since_epoch": since,
-        "deadline": time.monotonic() + 60,
-        "signatures": SIGNATURES if signatures is None else signatures,
-        "secrets": ["standin-database-password"],
-    }
-    return logs.observe(door, {"units": UNITS, **install}, options)
-
-
-def recorded(name: str) -> dict[str, Any]:
-    return observe(Door((FIXTURES / name).read_bytes()))
 
 
 EXPECTED: dict[str, tuple[set[str], str, str]] = {  # fixture: signatures, innermost class of the web, frame
@@ -365,127 +263,3 @@ def test_one_call_of_journalctl() -> None:
     door = Door()
     observe(door)
     assert len(door.asked) == 1
-
-
-CONNECTIONS = itertools.count(1)
-
-
-def nginx_error(message: str, server: str, upstream: str, request: str = "GET / HTTP/1.1") -> bytes:
-    return (f"2026/01/01 00:00:00 [error] 1#1: *{next(CONNECTIONS)} {message}, client: 192.0.2.1, server: {server}, "
-            f'request: "{request}", upstream: "{upstream}", host: "x"\n').encode()  # fmt: skip
-
-
-REFUSED = "connect() failed (111: Connection refused) while connecting to upstream"
-FOREIGN = [
-    nginx_error(REFUSED, "cloud.example.org", "fastcgi://unix:/run/php-fpm.sock:"),
-    nginx_error("upstream timed out (110: Connection timed out) while reading response header from upstream", "cloud.example.org",
-                "http://127.0.0.1:9000/api/v1/statuses"),
-    nginx_error(REFUSED, "cloud.example.org", "fastcgi://127.0.0.1:9000", 'GET /", upstream: "http://127.0.0.1:3000/ HTTP/1.1'),
-]  # fmt: skip
-OURS = [
-    nginx_error(REFUSED, "mastodon.test", "http://127.0.0.1:3000/"),
-    nginx_error(REFUSED, "www.mastodon.test", "http://127.0.0.1:3000/"),
-    nginx_error(REFUSED, "_", "http://127.0.0.1:3000/"),
-]
-
-
-@pytest.mark.parametrize("config", [NGINX % (b"", CLOUD % b""), None])
-def test_errors_of_other_virtual_hosts_are_not_ours(config: bytes | None) -> None:
-    for lines, count in ((FOREIGN, 0), (OURS, 3)):
-        files = {"/var/log/nginx/error.log": b"".join(lines), **({CONFIG: config} if config else {})}
-        found = observe(Door(files=files), domain="mastodon.test", _environment={"ALTERNATE_DOMAINS": "www.mastodon.test"})
-        assert sum(one["count"] for one in found["signatures"].values()) == count
-        assert "proxy" in found["read_origins"]
-
-
-def test_a_name_of_the_environment_is_ours() -> None:
-    files = {"/var/log/nginx/error.log": nginx_error(REFUSED, "social.example", "http://10.0.0.1:3000/")}
-    assert observe(Door(files=files), domain="example", _environment={"WEB_DOMAIN": "social.example"})["signatures"]
-    assert not observe(Door(files=files), domain="example")["signatures"]
-
-
-ACCESS = b'192.0.2.1 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 502 1 "-" "x"\n'
-
-
-@pytest.mark.parametrize(("own", "other", "total"), [
-    (b"", b"", 1),
-    (b"", CLOUD % b"", None),
-    (b"", CLOUD % b"access_log off;", 1),
-    (b"", CLOUD % b"access_log /var/log/nginx/cloud.log;", 1),
-    (b"access_log /srv/m.log combined;", CLOUD % b"", 2),
-    (b"access_log /srv/m.log combined;", CLOUD % b"access_log /srv/m.log;", None),
-    (b"access_log /srv/$host.log;", CLOUD % b"", None),
-])  # fmt: skip
-def test_only_an_access_log_of_our_own_is_counted(own: bytes, other: bytes, total: int | None) -> None:
-    files = {CONFIG: NGINX % (own, other), "/var/log/nginx/access.log": ACCESS, "/srv/m.log": ACCESS * 2}
-    found = observe(Door(files=files), domain="mastodon.test")
-    assert found.get("proxy_requests", {}).get("total") == total
-
-
-def test_logs_at_other_places_are_read() -> None:
-    files = {CONFIG: NGINX % (b"error_log /srv/m-error.log;", b""), "/srv/m-error.log": OURS[0], "/srv/m-error.log.1": OURS[1]}
-    door = Door(files=files)
-    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 2
-    files["/srv/m-error.log-20260101"] = OURS[2]
-    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 3
-    del files["/srv/m-error.log-20260101"]
-    door.touched["/srv/m-error.log.1"] = 1.6e9
-    assert observe(door, since=1.7e9, domain="mastodon.test")["signatures"]["a.proxy_refused"]["count"] == 1
-
-
-def test_output_sent_to_files_is_read() -> None:
-    units = [{"name": "mastodon-web.service", "role": "web", "_standard_output": "append:/var/log/mastodon/web.log"},
-             {"name": "mastodon-sidekiq.service", "role": "sidekiq", "_standard_output": "append:/var/log/mastodon/sidekiq.log"},
-             {"name": "apache2.service", "role": "proxy"}]  # fmt: skip
-    web = b"E, [2026-01-02T03:04:05.678901 #1] ERROR -- : [0c5d2b19-3bb2-4f0b-8f0a-1b6e2a0e1a00] Errno::EROFS (Read-only file system):\n"
-    apache = (b"[Fri Jan 02 03:04:05.678901 2026] [proxy:error] [pid 1:tid 2] (111)Connection refused: AH00957: HTTP: "
-              b"attempt to connect to 127.0.0.1:%d (127.0.0.1:1) failed\n")  # fmt: skip
-    files: dict[str, Any] = {"/var/log/mastodon/web.log": web, "/var/log/apache2/m-error.log": apache % 3000 + apache % 9000}
-    found = observe(Door(files=files), units=units, domain="mastodon.test",
-                    signatures={**SIGNATURES, "a.apache": {"in": ["proxy"], "match": "AH00957"}})  # fmt: skip
-    assert found["signatures"]["a.read_only"]["count"] == 1
-    assert found["signatures"]["a.apache"]["count"] == 1
-    assert found["read_origins"] == ["web", "proxy", "kernel", "system"]
-    assert "proxy_requests" not in found
-
-
-def test_origins_that_were_read() -> None:
-    assert observe(Door())["read_origins"] == ["web", "sidekiq", "streaming", "database", "redis", "kernel", "system"]
-    assert observe(Door(RuntimeError("no journalctl")))["read_origins"] == []
-    denied = Bytes(b"", truncated=True, reason="may not be read")
-    assert "proxy" not in observe(Door(files={"/var/log/nginx/error.log": denied}))["read_origins"]
-    assert "proxy" in observe(Door(files={"/var/log/nginx/error.log": b""}))["read_origins"]
-
-
-def postgres(seconds_ago: float, offset: float, zone: str, now: float) -> bytes:
-    date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now - seconds_ago + offset))
-    return f"{date}.000 {zone} [1] ERROR:  could not extend file \"base/1\": No space left on device\n".encode()
-
-
-def space(data: bytes, written: float, since: float = 0.0) -> dict[str, Any]:
-    door = Door(files={"/var/log/postgresql/postgresql-17-main.log": data})
-    door.touched["/var/log/postgresql/postgresql-17-main.log"] = written
-    found: dict[str, Any] = observe(door, since=since)["signatures"].get("a.space", {"count": 0})
-    return found
-
-
-@pytest.mark.parametrize(("zone", "hours"), [
-    ("CET", 1), ("CEST", 2), ("EST", -5), ("JST", 9), ("+0545", 5.75), ("-03", -3), ("UTC", 0),
-    ("IST", 5.5), ("IST", 2), ("CST", 8), ("CST", -6), ("XYZT", -3.5),
-])  # fmt: skip
-def test_times_of_another_zone(zone: str, hours: float) -> None:
-    if zone in ("IST", "CST") and zone in time.tzname:
-        pytest.skip("here everybody knows which zone that is")
-    now = float(int(time.time()))
-    data = b"".join(postgres(ago, hours * 3600, zone, now) for ago in (7200, 3600, 5))
-    found = space(data, now - 5)
-    assert (found["count"], round(now - found["first_epoch"]), round(now - found["last_epoch"])) == (3, 7200, 5)
-    assert space(data, now - 5, since=now - 1800)["count"] == 1
-
-
-def test_a_time_nobody_can_tell_is_not_now() -> None:
-    now = float(int(time.time()))
-    assert space(postgres(3600, 7 * 3600, "XYZT", now), now - 2500)["count"] == 0
-    assert space(postgres(3600, 7 * 3600, "UTC", now), now - 2500)["count"] == 0
-    found = space(postgres(3600, 7 * 3600, "UTC", now), now - 3600)  # its clock is wrong by hours: the file's time counts
-    assert round(now - found["last_epoch"]) == 3600
