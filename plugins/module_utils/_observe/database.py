@@ -29,7 +29,7 @@ _NEXT_HOST = ("refused", "no_socket", "timeout", "dns", "denied", "unreachable",
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset. Not being reachable is a result (`error`); HostError when this check cannot log in in the way the app does."""
     pending = _migration_files(host, install)
-    owner = host.user(install["owner"]["user"]) if "owner" in install else None
+    owner = host.owner(install["owner"]) if "owner" in install else None
     if owner is not None:
         host.become(owner)  # peer authentication asks the kernel who connects
     settings = effective_settings(install)
