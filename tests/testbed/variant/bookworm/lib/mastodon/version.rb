@@ -25,7 +25,7 @@ module Mastodon
     end
 
     def to_s
-      [[major, minor, patch].join('.'), flags, suffix].join
+      [major, minor, patch].join('.')
     end
 
     # What else the stand-in has to know about its own age.

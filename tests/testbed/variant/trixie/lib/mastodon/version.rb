@@ -20,19 +20,8 @@ module Mastodon
       ''
     end
 
-    def prerelease
-      ENV['MASTODON_VERSION_PRERELEASE'].to_s == '' ? default_prerelease : ENV['MASTODON_VERSION_PRERELEASE']
-    end
-
-    def build_metadata
-      ENV.fetch('MASTODON_VERSION_METADATA', nil)
-    end
-
     def to_s
-      text = [major, minor, patch].join('.')
-      text += "-#{prerelease}" if prerelease.to_s != ''
-      text += "+#{build_metadata}" if build_metadata.to_s != ''
-      text
+      [major, minor, patch].join('.')
     end
 
     # What else the stand-in has to know about its own age.
