@@ -72,8 +72,7 @@ class Postgres:
                 raise
             if self._plain_already and secure:
                 break
-        assert first is not None
-        raise first
+        raise first or PostgresError("protocol", "no way of connecting was tried")
 
     def __enter__(self) -> Postgres:
         return self

@@ -185,7 +185,7 @@ def _nginx(host: Host, install: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
 
 
 def _proxy_kind(unit: Mapping[str, Any]) -> str:
-    return str(unit.get("name", "")).split(".")[0].split("@")[0] if unit.get("role") == "proxy" else ""
+    return str(unit.get("name", "")).split(".", 1)[0].split("@", 1)[0] if unit.get("role") == "proxy" else ""
 
 
 def _foreign(install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> Optional[Callable[[Mapping[str, Any]], bool]]:

@@ -101,5 +101,4 @@ def resolve(host: Host, install: dict[str, Any], use: str) -> Target:
             failure = RedisError("configuration", "the Sentinel at %s:%d knows no master of the configured name" % (each.host, each.port))
         except RedisError as problem:
             failure = problem
-    assert failure is not None
-    raise failure
+    raise failure or RedisError("configuration", "no Sentinel is named")

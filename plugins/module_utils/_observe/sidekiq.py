@@ -40,14 +40,14 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     expected = list(rules(number).queues)
     try:
         with Redis(host.connect, resolve(host, install, "SIDEKIQ_"), host.left(30.0)) as link:
-            identities, names, retry, dead, scheduled, failing = _answers(link,
+            identities, names, retry, dead, scheduled, failing = _answers(link, [
                 ("SMEMBERS", prefix + "processes"), ("SMEMBERS", prefix + "queues"), ("ZCARD", prefix + "retry"),
-                ("ZCARD", prefix + "dead"), ("ZCARD", prefix + "schedule"), ("ZRANGE", prefix + "retry", "0", "19"))
+                ("ZCARD", prefix + "dead"), ("ZCARD", prefix + "schedule"), ("ZRANGE", prefix + "retry", "0", "19")])
             identities = sorted(_texts(identities))[:MAX_PROCESSES]
             queues = sorted(set(_texts(names)) | set(expected))[:MAX_QUEUES]
-            heartbeats = _answers(link, *[("HMGET", prefix + each, "info", "busy", "beat", "quiet") for each in identities])
-            depths = _answers(link, *[command for name in queues
-                                for command in (("LLEN", prefix + "queue:" + name), ("LINDEX", prefix + "queue:" + name, "-1"))])
+            heartbeats = _answers(link, [("HMGET", prefix + each, "info", "busy", "beat", "quiet") for each in identities])
+            depths = _answers(link, [command for name in queues for command in (
+                ("LLEN", prefix + "queue:" + name), ("LINDEX", prefix + "queue:" + name, "-1"))])
     except RedisError as problem:
         return {"error": {"kind": problem.kind, "message": harmless(str(problem), install)}}
     now = time.time()
@@ -65,7 +65,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answers(link: Redis, *commands: Sequence[str]) -> list[Any]:
+def _answers(link: Redis, commands: list[Sequence[str]]) -> list[Any]:
     """The replies; HostError for the first that is an error: what Redis would not tell is unknown, not empty."""
     replies = link.ask(*commands) if commands else []
     for command, reply in zip(commands, replies):
