@@ -109,7 +109,8 @@ def test_no_mastodon_says_where_it_looked(box: Box, tmp_path: Path) -> None:
         assert code != 0 and diagnosis
         assert diagnosis["hosts"][bare.name]["verdict"] == "incomplete"
         assert diagnosis["hosts"][box.name]["verdict"] == "clear"
-        assert "no Mastodon" in output and "the usual directories /home/mastodon/live" in output, output
+        (reason,) = (each["reason"] for each in diagnosis["hosts"][bare.name]["unknown"])
+        assert "no Mastodon" in reason and "the usual directories /home/mastodon/live" in reason and "no Mastodon" in output
 
 
 def test_no_privilege_says_what_is_denied_and_how_to_grant_it(box: Box, tmp_path: Path) -> None:
