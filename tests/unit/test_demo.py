@@ -20,7 +20,11 @@ RUN = {"id": "demo", "started": "2026-01-01T00:00:00Z", "seconds": 0.0, "collect
 
 @pytest.mark.parametrize(
     ("name", "verdict", "roots"),
-    [("healthy", "clear", set()), ("disk-full", "faults", {"disk_full"}), ("half-upgraded", "faults", {"pending_migrations", "assets_stale"})],
+    [
+        ("healthy", "clear", set()),
+        ("disk-full", "faults", {"disk_full"}),
+        ("half-upgraded", "faults", {"pending_migrations", "assets_stale"}),
+    ],
 )
 def test_each_server_shows_what_it_is_for(name: str, verdict: str, roots: set[str]) -> None:
     facts = json.loads((FACTS / f"{name}.json").read_text(encoding="utf-8"))
