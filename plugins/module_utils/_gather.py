@@ -71,6 +71,12 @@ def chosen(asked: list[str]) -> list[str]:
 
 def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any]) -> dict[str, Any]:
     """Facts of this host by the contract (docs/facts.md). Returns within timeout_seconds and a moment, whatever hangs."""
+    return survey(asked, timeout_seconds, log_since_seconds, root, signatures)[0]
+
+
+def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str,
+           signatures: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The facts, and the subset install with its private keys (secrets among them), which never leave the host."""
     started = time.monotonic()
     end = started + timeout_seconds
     now = time.time()
@@ -102,7 +108,7 @@ def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
             facts[name] = install.public(outcome.facts) if name == "install" else outcome.facts
     facts["probes"] = probes
     _join_oom_kills(facts)
-    return facts
+    return facts, ground
 
 
 def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Callable[[Host], dict[str, Any]]:

@@ -1,0 +1,185 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The journal of a run on the host: what was done, and all that is needed to take it back (private, may change any time).
+
+`run.json` is the state of the run (docs/remediation.md §2), replaced atomically. `NN-<fix>/journal.jsonl` holds one operation a line, on disk
+before the operation is carried out; a torn last line is therefore an operation that never began.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+
+from typing import Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk
+
+PLACES = ("/var/lib/fediops.mastodon", "/run/fediops.mastodon")
+KEPT_RUNS = 20
+LEASE_SECONDS = 60.0
+MAX_RUN_BYTES = 1 << 20
+MAX_PROGRESS = 200
+_ID = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4,12}$")
+
+
+def is_run_id(text: str) -> bool:
+    return bool(_ID.match(text))
+
+
+class Journal:
+    """One run; `run` is what run.json holds."""
+
+    def __init__(self, folder: str, run: dict[str, Any]) -> None:
+        self.folder = folder
+        self.run = run
+
+    @classmethod
+    def create(cls, run_id: str, controller: str, steps: list[dict[str, Any]]) -> Journal:
+        """Begin a run where there is room for its journal: /var/lib, or /run on a server whose disk is full or read-only."""
+        run = {"id": run_id, "schema": 1, "controller": controller, "started_epoch": round(time.time(), 3), "pid": os.getpid(),
+               "state": "acting", "steps": steps, "services_done": False, "progress": []}
+        problem: OSError | None = None
+        for place in PLACES:
+            journal = cls(os.path.join(place, "runs", run_id), run)
+            try:
+                _private(place)
+                _private(place + "/runs")
+                os.mkdir(journal.folder, 0o700)
+                journal.save()
+                return journal
+            except OSError as trouble:
+                problem = problem or trouble
+                shutil.rmtree(journal.folder, ignore_errors=True)
+        raise disk.Refused("no journal could be written below %s: %s" % (PLACES[0], problem))
+
+    @classmethod
+    def load(cls, run_id: str) -> Journal | None:
+        for place in PLACES:
+            folder = os.path.join(place, "runs", run_id)
+            run = _read(folder)
+            if run is not None:
+                return cls(folder, run)
+        return None
+
+    def save(self) -> None:
+        """Raises OSError when there is no room; the file before stays whole."""
+        _write(self.folder + "/run.json", json.dumps(self.run).encode())
+
+    def say(self, text: str) -> None:
+        self.run["progress"] = [*self.run["progress"], {"epoch": round(time.time(), 1), "text": text[:300]}][-MAX_PROGRESS:]
+        self.run["said"] = self.run.get("said", 0) + 1
+        self.save()
+
+    # -- whose run it is -----------------------------------------------------------------------------------------
+
+    def lease(self) -> None:
+        """The controller of this run is alive."""
+        _write(self.folder + "/lease", b"%.3f" % time.time())
+
+    def lease_left(self) -> float:
+        """Seconds for which an unfinished run still belongs to its controller."""
+        try:
+            with open(self.folder + "/lease", "rb") as stream:
+                since = float(stream.read(40))
+        except (OSError, ValueError):
+            since = self.run["started_epoch"]
+        return min(LEASE_SECONDS, max(0.0, since + LEASE_SECONDS - time.time()))
+
+    # -- operations of a step ------------------------------------------------------------------------------------
+
+    def step_folder(self, step: dict[str, Any]) -> str:
+        folder = "%s/%02d-%s" % (self.folder, step["number"], step["fix"])
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o700)
+        return folder
+
+    def record(self, step: dict[str, Any], operation: dict[str, Any]) -> None:
+        """Write an operation down before it is carried out."""
+        line = json.dumps(operation).encode() + b"\n"
+        handle = os.open(self.step_folder(step) + "/journal.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def operations(self, step: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            with open(self.step_folder(step) + "/journal.jsonl", "rb") as stream:
+                lines = stream.read().split(b"\n")
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def save_content(self, step: dict[str, Any], data: bytes) -> str:
+        """Keep the content of a file that is about to change; the name to give to `saved`."""
+        folder = self.step_folder(step) + "/saved"
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o700)
+        name = "%03d" % len(os.listdir(folder))
+        _write(folder + "/" + name, data)
+        return name
+
+    def saved(self, step: dict[str, Any], name: str) -> bytes:
+        with open(self.step_folder(step) + "/saved/" + name, "rb") as stream:
+            return stream.read()
+
+
+def journals() -> list[Journal]:
+    """All runs of this host, newest first."""
+    found = {}
+    for place in reversed(PLACES):
+        try:
+            names = os.listdir(place + "/runs")
+        except OSError:
+            continue
+        for name in names:
+            if is_run_id(name):
+                folder = os.path.join(place, "runs", name)
+                run = _read(folder)
+                if run is not None:
+                    found[name] = Journal(folder, run)
+    return [found[name] for name in sorted(found, reverse=True)]
+
+
+def forget_old() -> list[Journal]:
+    """Runs behind the newest 20, which the caller forgets (`Journal.forget`) once it has taken away what they kept elsewhere."""
+    return [journal for journal in journals()[KEPT_RUNS:] if journal.run["state"] in ("settled", "rolled_back")]
+
+
+def _read(folder: str) -> dict[str, Any] | None:
+    try:
+        with open(folder + "/run.json", "rb") as stream:
+            run = json.loads(stream.read(MAX_RUN_BYTES))
+    except (OSError, ValueError):
+        return None
+    return run if isinstance(run, dict) and run.get("schema") == 1 and isinstance(run.get("steps"), list) else None
+
+
+def _private(folder: str) -> None:
+    if not os.path.isdir(folder):
+        os.mkdir(folder, 0o700)
+
+
+def _write(path: str, data: bytes) -> None:
+    temporary = path + ".new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view):]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
