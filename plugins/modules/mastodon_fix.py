@@ -14,8 +14,8 @@ description:
   - The part of M(fediops.mastodon.mastodon_remediate) that runs on the host. Use the role P(fediops.mastodon.remediate#role), which plans,
     verifies, and undoes what did not help; use this module alone to apply one fix of your own choice.
   - Every act is written to a journal below C(/var/lib/fediops.mastodon) before it is carried out, so that it can be taken back.
-  - Works in a process of its own, which goes on when the connection is lost. The module follows it for O(wait_seconds) a call; call it again
-    with O(state=followed) until RV(working) is false.
+  - Works in a process of its own, which goes on when the connection is lost. The module follows it for O(wait_seconds) a call; call it
+    again with O(state=followed) until RV(working) is false.
 options:
   state:
     description:
@@ -142,7 +142,10 @@ retry_after_seconds:
 import os
 import time
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run as _run
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import worker
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
@@ -156,7 +159,7 @@ class Stop(Exception):
     """One sentence for the user."""
 
 
-def apply(module: AnsibleModule) -> dict:
+def apply(module: AnsibleModule) -> dict[str, Any]:
     steps = _run.new_steps(module.params["steps"])
     unknown = [step["fix"] for step in steps if step["fix"] not in FIXES]
     if unknown:
@@ -171,7 +174,8 @@ def apply(module: AnsibleModule) -> dict:
     waiting = [journal for journal in _run.left_open() if journal.lease_left() > 0]
     if waiting:
         os.close(handle)
-        return {"busy": "run %s of %s is not finished on this host" % (waiting[0].run["id"], waiting[0].run["controller"] or "another controller"),
+        newest = waiting[0].run
+        return {"busy": "run %s of %s is not finished on this host" % (newest["id"], newest["controller"] or "another controller"),
                 "retry_after_seconds": round(max(journal.lease_left() for journal in waiting), 1), "working": False}
     journal = Journal.create(run_id, module.params["controller"], steps)
     journal.lease()
@@ -179,7 +183,7 @@ def apply(module: AnsibleModule) -> dict:
     return followed(run_id, module.params["wait_seconds"])
 
 
-def followed(run_id: str, seconds: float) -> dict:
+def followed(run_id: str, seconds: float) -> dict[str, Any]:
     run = worker.follow(run_id, seconds)
     if run is None:
         raise Stop("there is no run %r on this host" % run_id[:60])
@@ -189,7 +193,7 @@ def followed(run_id: str, seconds: float) -> dict:
     return {"run": run, "working": working}
 
 
-def settle(module: AnsibleModule) -> dict:
+def settle(module: AnsibleModule) -> dict[str, Any]:
     journal = _known(module)
     if journal.run["state"] != "acted":
         raise Stop("run %s is %s and cannot be settled: another run took it over" % (journal.run["id"], journal.run["state"]))
@@ -199,7 +203,7 @@ def settle(module: AnsibleModule) -> dict:
     return followed(journal.run["id"], module.params["wait_seconds"])
 
 
-def roll_back(module: AnsibleModule) -> dict:
+def roll_back(module: AnsibleModule) -> dict[str, Any]:
     journal = _known(module)
     if journal.run["state"] == "rolled_back":
         return {"run": journal.run, "working": False, "unchanged": True}
@@ -224,7 +228,7 @@ def _known(module: AnsibleModule) -> Journal:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core ships no types
         argument_spec={
             "state": {"type": "str", "choices": ["applied", "followed", "settled", "rolled_back"], "default": "applied"},
             "run": {"type": "str", "default": ""},

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run, worker
-from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Asked, Change
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.undo import take_back
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-def alone(module: AnsibleModule, name: str, function: Callable[[Change], None], options: dict[str, Any], root: str = "") -> dict[str, Any]:
-    """Do it and return `changed`, `diff`, `changes`, `run` (id, for rollback); ends the module with one sentence when it does not work.
+def alone(module: AnsibleModule, name: str, function: Callable[[Change], None], options: dict[str, Any],
+          root: str = "") -> dict[str, Any]:
+    """Do it; `changed`, `diff`, `changes`, `run` (id, for rollback). Ends the module with one sentence when it does not work.
 
     Restarts that `function` asks for are done at once, like in a run.
     """

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_DIFF_CHARACTERS = 20000
 MASK = "********"
 DIRECTORY = object()  # in the overlay: a directory would be here
+_ATTRIBUTES = "attributes of "
 
 
 class Asked:
@@ -119,16 +120,16 @@ class Change:
         """Make the file hold this text. Owner and mode of a file that is there stay unless given; a new one is root's, 0644."""
         path = self._resolved(path)
         data = text.encode("utf-8", "surrogateescape")
-        before, old = self._data(path), disk.attributes_of(path)
+        before, old = self._data(path), self._attributes(path)
         wanted = old or Attributes(0, 0, 0o644, 0, "")
         if mode is not None:
             wanted = wanted._replace(mode=mode)
         if owner is not None:
             wanted = wanted._replace(uid=owner.uid, gid=owner.gid)
-        if before == data and (old is None or wanted == old):
+        if before == data and wanted == old:
             return False
         if not self.note(path, before.decode("utf-8", "replace") if before is not None else "", data.decode("utf-8", "replace"), secret):
-            self._overlay[path] = data
+            self._would_be(path, data, wanted)
             return True
         self._record({"kind": "file", "path": path, "old": old and list(old),
                       "saved": self._journal().save_content(self.step, before) if before is not None else None})
@@ -142,7 +143,7 @@ class Change:
         if before is None:
             return False
         if not self.note(path, before.decode("utf-8", "replace"), ""):
-            self._overlay[path] = None
+            self._would_be(path, None, None)
             return True
         self._record({"kind": "file", "path": path, "old": list(disk.attributes_of(path) or ()),
                       "saved": self._journal().save_content(self.step, before)})
@@ -154,7 +155,7 @@ class Change:
         if self.exists(path):
             return False
         if not self.note(path, "", "directory, mode %04o" % mode):
-            self._overlay[path] = DIRECTORY
+            self._would_be(path, DIRECTORY, Attributes(owner.uid if owner else 0, owner.gid if owner else 0, mode, 0, ""))
             return True
         self._record({"kind": "made_directory", "path": path})
         disk.make_directory(path, owner.uid if owner else 0, owner.gid if owner else 0, mode)
@@ -162,15 +163,18 @@ class Change:
 
     def attributes(self, path: str, uid: int | None = None, gid: int | None = None, mode: int | None = None, quiet: bool = False) -> bool:
         """Owner and mode of one path; `quiet`: one of many, the caller notes them together."""
-        old = disk.attributes_of(path)
+        old = self._attributes(path)
         if old is None:
             return False
-        wanted = old._replace(uid=old.uid if uid is None else uid, gid=old.gid if gid is None else gid, mode=old.mode if mode is None else mode)
+        wanted = old._replace(uid=old.uid if uid is None else uid, gid=old.gid if gid is None else gid,
+                              mode=old.mode if mode is None else mode)
         if wanted == old:
             return False
         if not quiet:
             self.note(path, _owner_and_mode(old), _owner_and_mode(wanted))
-        if not self.check_mode:
+        if self.check_mode:
+            self._overlay[_ATTRIBUTES + path] = wanted
+        else:
             self._record({"kind": "attributes", "path": path, "old": list(old)})
             disk.dress(path, wanted)
         return True
@@ -284,6 +288,15 @@ class Change:
         if disk.attributes_of(path) is None:
             return None
         return self.host.read(path, 64 << 20)
+
+    def _attributes(self, path: str) -> Attributes | None:
+        if _ATTRIBUTES + path in self._overlay:
+            held: Attributes | None = self._overlay[_ATTRIBUTES + path]
+            return held
+        return disk.attributes_of(path)
+
+    def _would_be(self, path: str, content: object, attributes: Attributes | None) -> None:
+        self._overlay[path], self._overlay[_ATTRIBUTES + path] = content, attributes
 
     def _journal(self) -> Journal:
         if self.journal is None:

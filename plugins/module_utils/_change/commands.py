@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Commands that act: a process group of their own, killed whole at the deadline (private, may change any time).
 
-Commands that only look go through `_host.py`. An argument list, never a shell line; one stream for what is printed, of which the newest part
-is kept, because that is where a failure is explained.
+Commands that only look go through `_host.py`. An argument list, never a shell line; one stream for what is printed, of which the newest
+part is kept, because that is where a failure is explained.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The journal of a run on the host: what was done, and all that is needed to take it back (private, may change any time).
 
-`run.json` is the state of the run (docs/remediation.md §2), replaced atomically. `NN-<fix>/journal.jsonl` holds one operation a line, on disk
-before the operation is carried out; a torn last line is therefore an operation that never began.
+`run.json` is the state of the run (docs/remediation.md §2), replaced atomically. `NN-<fix>/journal.jsonl` holds one operation a line, on
+disk before the operation is carried out; a torn last line is therefore an operation that never began.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ KEPT_RUNS = 20
 LEASE_SECONDS = 60.0
 MAX_RUN_BYTES = 1 << 20
 MAX_PROGRESS = 200
-_ID = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4,12}$")
+_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4,12}")
 
 
 def is_run_id(text: str) -> bool:
-    return bool(_ID.match(text))
+    return bool(_ID.fullmatch(text))
 
 
 class Journal:
@@ -92,8 +92,12 @@ class Journal:
 
     # -- operations of a step ------------------------------------------------------------------------------------
 
+    def _place_of(self, step: dict[str, Any]) -> str:
+        return "%s/%02d-%s" % (self.folder, step["number"], step["fix"])
+
     def step_folder(self, step: dict[str, Any]) -> str:
-        folder = "%s/%02d-%s" % (self.folder, step["number"], step["fix"])
+        """The folder of a step, made when it is not there."""
+        folder = self._place_of(step)
         if not os.path.isdir(folder):
             os.mkdir(folder, 0o700)
         return folder
@@ -110,7 +114,7 @@ class Journal:
 
     def operations(self, step: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            with open(self.step_folder(step) + "/journal.jsonl", "rb") as stream:
+            with open(self._place_of(step) + "/journal.jsonl", "rb") as stream:
                 lines = stream.read().split(b"\n")
         except OSError:
             return []
@@ -132,7 +136,7 @@ class Journal:
         return name
 
     def saved(self, step: dict[str, Any], name: str) -> bytes:
-        with open(self.step_folder(step) + "/saved/" + name, "rb") as stream:
+        with open(self._place_of(step) + "/saved/" + name, "rb") as stream:
             return stream.read()
 
 

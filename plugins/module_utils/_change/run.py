@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run on this host: its steps, the services, the verdict on each step, and what an earlier run left open (docs/remediation.md §2; private).
+"""A run on this host: its steps, the services, the verdict on each step, what an earlier run left open (docs/remediation.md §2; private).
 
 Everything here works under the lock of the host, in the worker process.
 """
@@ -88,7 +88,10 @@ def act(journal: Journal, root: str) -> None:
     finish_services(journal, ground, asked)
     for step in journal.run["steps"]:
         _check(step, journal, ground, hidden)
-    journal.run.update(state="acted", acted_epoch=round(time.time(), 3), finished_epoch=round(time.time(), 3))
+    now = round(time.time(), 3)
+    # Where nothing was applied there is nothing to judge.
+    applied = any(step["state"] == "applied" for step in journal.run["steps"])
+    journal.run.update(state="acted" if applied else "settled", acted_epoch=now, finished_epoch=now)
     journal.save()
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Take back what a step did, by its journal alone, newest operation first (private, may change any time).
 
-Every operation can be taken back any number of times: an undo that was itself interrupted is simply done again. The kinds of a fix's own are
-in the `UNDO` of its module: {kind: function(operation, say)}.
+Every operation can be taken back any number of times: an undo that was itself interrupted is simply done again. The kinds of a fix's own
+are in the `UNDO` of its module: {kind: function(operation, say)}.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def take_back(host: Host, journal: Journal, step: dict[str, Any], own: Own, aske
         try:
             _one(host, journal, step, operation, own, asked)
         except (OSError, HostError, disk.Refused) as problem:
-            problems.append("%s could not be taken back: %s" % (operation.get("path") or operation.get("unit") or operation["kind"], problem))
+            what = operation.get("path") or operation.get("unit") or operation["kind"]
+            problems.append("%s could not be taken back: %s" % (what, problem))
     told = step.get("services") or {}
     asked.reload_units = asked.reload_units or bool(told.get("reload_units"))
     for name in told.get("restart", []):
