@@ -1,0 +1,75 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drop-ins of systemd units: our own file beside the administrator's, one a topic, never theirs edited (private, may change any time).
+
+Quoting by systemd.syntax(7) and systemd.service(5): `%` begins a specifier everywhere, `$` a variable in command lines only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+
+FOLDER = "/etc/systemd/system"
+HEADER = "# Written by fediops.mastodon (%s). Taken back by its rollback; own settings belong into another file.\n"
+_UNIT = re.compile(r"^[\w:.\\@-]+\.service$", re.ASCII)
+
+
+def path_of(unit: str, topic: str) -> str:
+    if not _UNIT.match(unit):
+        raise Refused("%r is no name of a unit" % unit[:80])
+    return "%s/%s.d/60-fediops-%s.conf" % (FOLDER, unit, topic)
+
+
+def lines_of(change: Change, unit: str, topic: str) -> list[str]:
+    """What our drop-in of this topic says already, without header and section; also as an earlier step would leave it."""
+    text = change.text(path_of(unit, topic)) or ""
+    return [line for line in text.splitlines() if line and not line.startswith(("#", "["))]
+
+
+def write(change: Change, unit: str, topic: str, lines: Iterable[str]) -> bool:
+    """Make our drop-in of this topic say this in [Service], and have systemd read it; False when it says so already."""
+    path = path_of(unit, topic)
+    text = HEADER % topic + "[Service]\n" + "".join(line + "\n" for line in lines)
+    if change.text(path) == text:
+        return False
+    change.make_directory(path.rsplit("/", 1)[0])
+    change.write(path, text)
+    change.reload_units()
+    return True
+
+
+def remove(change: Change, unit: str, topic: str) -> bool:
+    if not change.remove(path_of(unit, topic)):
+        return False
+    change.reload_units()
+    return True
+
+
+def quoted(word: str) -> str:
+    """One word of a setting, as it is: a space, a quote or a percent sign in it means itself."""
+    if not word.isprintable():
+        raise Refused("a line break or control character cannot be written into a unit: %r" % word[:80])
+    word = word.replace("%", "%%")
+    if re.match(r"^[\w./:@=,+%-]+$", word, re.ASCII):
+        return word
+    return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def environment(key: str, value: str) -> str:
+    """`Environment=` for one variable."""
+    return "Environment=" + quoted("%s=%s" % (key, value))
+
+
+def command_word(word: str) -> str:
+    """One word of ExecStart=, as it is. Names of variables that are to be filled in must be left out of this."""
+    return quoted(word.replace("$", "$$"))
