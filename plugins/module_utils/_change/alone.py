@@ -53,7 +53,8 @@ def alone(module: AnsibleModule, name: str, function: Callable[[Change], None], 
     return dict(result, changed=bool(step["changes"]), diff=diff if module._diff else [], changes=[each["what"] for each in step["changes"]])
 
 
-def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: dict[str, Any], ground: dict[str, Any]) -> str:
+def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: dict[str, Any],
+              ground: dict[str, Any]) -> str:
     run.preload()
     run_id = "%s-%s" % (time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime()), os.urandom(4).hex())
     handle = worker.lock(run_id, "")

@@ -1,0 +1,80 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every fault whose cause has a fix, cured for real: foreseen in check mode, cured, proven, clear, not cured twice, taken back.
+
+One by hand: pytest tests/live/test_remediation.py -k 'postgresql_stopped and trixie'
+
+A fault.yml says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said) or
+`remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything).
+"""
+
+from __future__ import annotations
+
+import json
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live import FAULTS, ROOT, SUITES, Box, ansible, inventory
+from proof import differences, picture, prove
+from test_faults import ALL, described, summary
+
+EVERYTHING = ["-e", "mastodon_remediate_impact=rebuild"]
+
+
+def play(box: Box, folder: Path, playbooks: list[Path], *arguments: str) -> tuple[dict[str, Any], str, int]:
+    """Run playbooks; (diagnosis of this box, output, exit code)."""
+    folder.mkdir(exist_ok=True)
+    done = ansible(*playbooks, "-i", inventory(folder, box), "-e", f"mastodon_report_dir={folder / 'report'}", *arguments, timeout=900)
+    report = folder / "report" / "diagnosis.json"
+    assert report.exists(), done.stdout
+    return json.loads(report.read_text())["hosts"][box.name], done.stdout, done.returncode
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("fault", ALL)
+def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
+    known = described(fault)
+    remediate = [ROOT / "playbooks" / "remediate.yml"]
+    with Box.start(suite, kmsg=known.get("kmsg", False), loop=known.get("loop", False)) as box:
+        box.ready()
+        planted, output, _code = play(
+            box, tmp_path / "planted", [FAULTS / "plant.yml", ROOT / "playbooks" / "diagnose.yml"], "-e", f"fault={fault}"
+        )
+        roots = [finding for finding in planted["findings"] if finding["rank"] == 1]
+        assert [finding["id"] for finding in roots] == [known["cause"]], summary(planted) + output[-3000:]
+        sick = picture(box)
+
+        foreseen, output, code = play(box, tmp_path / "check", remediate, "--check", "--diff", *EVERYTHING)
+        assert differences(sick, picture(box)) == [], output
+        remedy = known.get("remedy", "cured")
+        if remedy == "none":
+            assert roots[0]["fix"] is None and roots[0]["no_fix"]["en"], roots
+            _host, output, code = play(box, tmp_path / "none", remediate, *EVERYTHING)
+            assert differences(sick, picture(box)) == [] and "changed=0" in output, output
+            return
+        if remedy == "refused":
+            host, output, code = play(box, tmp_path / "refused", remediate, *EVERYTHING)
+            states = {step["state"] for step in host["remediation"]["steps"]}
+            assert states == {"refused"} and all(step["reason"] for step in host["remediation"]["steps"]), output
+            assert differences(sick, picture(box)) == [] and code != 0, output
+            return
+        assert code == 0 and "changed=1" in output, output
+        assert foreseen["remediation"]["steps"], output
+
+        cured, output, code = play(box, tmp_path / "cured", remediate, *EVERYTHING)
+        steps = cured["remediation"]["steps"]
+        assert code == 0 and {step["state"] for step in steps} <= {"kept", "nothing"}, output
+        prove(box)
+        again, output, code = play(box, tmp_path / "again", remediate, *EVERYTHING)
+        assert (code, again["verdict"], again["findings"], again["unknown"]) == (0, "clear", [], []), summary(again) + output[-3000:]
+        assert "changed=0" in output, output
+
+        if all(step["undoable"] for step in steps if step["state"] == "kept"):
+            healthy_units = {path: seen for path, seen in sick.items() if path != "units"}
+            _host = ansible(ROOT / "playbooks" / "rollback.yml", "-i", inventory(tmp_path, box), "-e", f"run={cured['remediation']['run']}")
+            assert _host.returncode == 0, _host.stdout
+            assert differences(healthy_units, picture(box, units=False)) == [], _host.stdout
