@@ -11,10 +11,10 @@ import time
 import typing as t
 import uuid
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis, _options, _run_folder, _waivers
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._collection import version
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -24,24 +24,10 @@ OPTIONS: dict[str, t.Any] = {
     "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
 }
 
-Result = dict[str, t.Any]
 
-
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    BYPASS_HOST_LOOP = True
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        variables = task_vars or {}
-        result: Result = super().run(tmp, variables)
-        try:
-            result.update(changed=False, diagnosis=wrap_var(self._diagnosis(variables)))  # type: ignore[no-untyped-call]
-        except (_options.OptionError, _catalogue.CatalogueError, _waivers.WaiverError) as error:
-            result.update(failed=True, msg=str(error))
-        return result
+class ActionModule(PlayAction):
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
+        result["diagnosis"] = wrap_var(self._diagnosis(variables))  # type: ignore[no-untyped-call]
 
     def _diagnosis(self, variables: dict[str, t.Any]) -> _diagnosis.Diagnosis:
         now = time.time()

@@ -12,11 +12,11 @@ import time
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _df, _options, _run_folder
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import HostAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 MODULE = "fediops.mastodon.mastodon_facts"
@@ -27,23 +27,10 @@ OWN_OPTIONS: dict[str, t.Any] = {
     "validate_role": {"type": "raw", "default": False},
 }
 
-Result = dict[str, t.Any]
 
-
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        variables = task_vars or {}
-        result: Result = super().run(tmp, variables)
-        try:
-            result.update(self._facts(variables))
-        except (_options.OptionError, _catalogue.CatalogueError) as error:
-            # bad_input: wrong for the whole run, not for this host; mastodon_diagnose stops when it is so on every host.
-            result.update(failed=True, bad_input=True, msg=str(error))
-        return result
+class ActionModule(HostAction):
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
+        result.update(self._facts(variables))
 
     def _facts(self, variables: dict[str, t.Any]) -> Result:
         arguments = dict(self._task.args)

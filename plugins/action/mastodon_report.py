@@ -10,11 +10,11 @@ import os
 import pathlib
 import typing as t
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _run_folder
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import html, json_report, junit, markdown, terminal, view, writer
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -34,26 +34,9 @@ OPTIONS: dict[str, t.Any] = {
 }
 _MOST_NAMED = 10
 
-Result = dict[str, t.Any]
 
-
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    BYPASS_HOST_LOOP = True
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        result: Result = super().run(tmp, task_vars or {})
-        result["changed"] = False
-        try:
-            self._report(result)
-        except (_options.OptionError, writer.WriteError) as error:
-            result.update(failed=True, msg=str(error))
-        return result
-
-    def _report(self, result: Result) -> None:
+class ActionModule(PlayAction):
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
         options = _options.checked(OPTIONS, self._task.args)
         diagnosis = _diagnosis.plain(options["diagnosis"])
         if diagnosis.get("schema") != _diagnosis.SCHEMA or not isinstance(diagnosis.get("hosts"), dict):

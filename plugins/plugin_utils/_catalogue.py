@@ -12,6 +12,7 @@ import typing as t
 import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import IssueError, KnownIssue, check_expressions, read_issue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 # Relative to this file, so that it is found in a checkout, an installed collection and an execution environment alike.
@@ -22,7 +23,7 @@ MAX_FILES = 500
 Catalogue = dict[str, KnownIssue]
 
 
-class CatalogueError(Exception):
+class CatalogueError(Mistake):
     """One sentence: which file, which key, what is wrong and what is allowed."""
 
 

@@ -15,6 +15,8 @@ import yaml
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
+
 _ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -22,7 +24,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PLAYBOOK_VARIABLES = ("mastodon_hosts", "mastodon_become")  # of playbooks/, not of a role
 
 
-class OptionError(ValueError):
+class OptionError(Mistake):
     """One sentence about an option or a variable."""
 
 

@@ -11,10 +11,11 @@ import datetime
 import fnmatch
 import typing as t
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 
-class WaiverError(ValueError):
+class WaiverError(Mistake):
     """One sentence: which waiver, what is wrong."""
 
 

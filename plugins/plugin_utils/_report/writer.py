@@ -10,8 +10,10 @@ import os
 import pathlib
 import tempfile
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 
-class WriteError(Exception):
+
+class WriteError(Mistake):
     """One sentence: what could not be written, and why."""
 
 

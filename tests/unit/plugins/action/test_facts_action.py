@@ -13,6 +13,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.fediops.mastodon.plugins.action import mastodon_facts
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
 
 DF = """Filesystem     1024-blocks     Used Available Capacity Mounted on
@@ -96,3 +97,10 @@ def test_a_module_that_died_tells_its_last_line():
 def test_a_failure_of_the_module_itself_is_passed_on():
     answer = {"failed": True, "msg": "there is no subset 'disc'"}
     assert action(answer)._run_module({}, {}) == answer
+
+
+def test_recorded_facts_that_are_too_large_are_called_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(mastodon_facts, "MAX_RECORDED_BYTES", 2)
+    (tmp_path / "facts.json").write_text("{  }", encoding="utf-8")
+    with pytest.raises(Mistake, match=r"facts\.json are larger than 2 bytes$"):
+        mastodon_facts._recorded(str(tmp_path / "facts.json"))

@@ -1,0 +1,44 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action plugins have in common: a mistake becomes one sentence. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
+
+Result = dict[str, t.Any]
+
+
+class HostAction(ActionBase):
+    """Runs for each host. A plugin defines work(), which fills the result or raises a Mistake."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        variables = task_vars or {}
+        result: Result = super().run(tmp, variables)
+        result["changed"] = False
+        try:
+            self.work(variables, result)
+        except Mistake as error:
+            # bad_input: wrong for the whole run, not for this host; mastodon_diagnose stops when it is so on every host.
+            result.update(failed=True, bad_input=True, msg=str(error))
+        return result
+
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
+        raise NotImplementedError
+
+
+class PlayAction(HostAction):
+    """Runs once for all hosts of the play, on the controller alone."""
+
+    BYPASS_HOST_LOOP = True
+    _requires_connection = False
