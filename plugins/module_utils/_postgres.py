@@ -23,7 +23,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target 
 
 MAX_MESSAGE_BYTES = 4 << 20
 MAX_ROWS = 20000
-SILENT_SECONDS = 4.0  # for one answer; the session as a whole has its own limit
+SILENT_SECONDS = 4.0  # for one answer, unless asked for more; the session as a whole has its own limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,17 +40,18 @@ _SAME_WITHOUT_TLS = ("too_many", "starting", "no_database", "unsupported")
 
 
 class Postgres:
-    """One session of at most `seconds`. Use as a context manager.
+    """One session of at most `seconds`, of which one answer may take `silent_seconds`. Use as a context manager.
 
     `parameters` holds what the server reported at the start (server_version, encodings …), `backend` the process it names for cancelling.
     """
 
-    def __init__(self, connect: Connector, target: Target, seconds: float = 10.0) -> None:
+    def __init__(self, connect: Connector, target: Target, seconds: float = 10.0, silent_seconds: float = SILENT_SECONDS) -> None:
         self.parameters: dict[str, str] = {}
         self.backend = 0
         self._target = target
         self._buffer = bytearray()
         self._end = time.monotonic() + seconds
+        self._silent_seconds = silent_seconds
         self._plain_already = False  # the server offered no TLS and `prefer` went on without
         first: PostgresError | None = None
         for secure in attempts(target):
@@ -174,7 +175,7 @@ class Postgres:
         left = self._end - time.monotonic()
         if left <= 0:
             raise socket.timeout()
-        self._socket.settimeout(min(left, SILENT_SECONDS))
+        self._socket.settimeout(min(left, self._silent_seconds))
 
     def _raw(self, data: bytes) -> None:
         try:

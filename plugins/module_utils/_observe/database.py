@@ -38,7 +38,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     known: list[str] = []
     try:
         home = owner.home if owner is not None else ""
-        places = _with_passwords(host, targets(settings, home), password_file(settings, home))
+        places = with_passwords(host, targets(settings, home), password_file(settings, home))
         known = [each.password for each in places] + [each.certificates.passphrase for each in places]
         with _connect(host, places, facts) as session:
             facts["reachable"] = True
@@ -56,7 +56,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _with_passwords(host: Host, places: list[Target], path: str) -> list[Target]:
+def with_passwords(host: Host, places: list[Target], path: str) -> list[Target]:
     """The targets with passwords of the password file where the settings have none, as libpq does; a file open to others does not count."""
     status = host.stat(path) if path and not all(each.password for each in places) else None
     if status is None or status.st_mode & 0o077:
