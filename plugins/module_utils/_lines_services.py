@@ -29,6 +29,7 @@ _APACHE = re.compile(
 )
 _ACCESS = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "([A-Z]{1,20}) ?([^"]*)" (\d{3})\b')
 _ACCESS_ODD = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "()([^"]*)" (\d{3})\b')
+_ACCESS_ADDED = re.compile(r' (upstream_status|request_id)="([\w, :-]{1,100})"')
 _POSTGRES = re.compile(
     r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{1,6})? ([A-Z]{1,5}|[+-]\d\d(?::?\d\d)?) (?:\[(\d+)(?:-\d+)?\]:? ?)?(?:[^:]{0,200}? ?))?"
     r"\b(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION"
@@ -72,8 +73,11 @@ def proxy(text: str) -> Line:
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()
-        asked = {"method": method, "path": path.partition(" ")[0], "status": int(status)}
-        return Line("access", "", "", "", "", month_epoch(month, int(day), hms, int(year), zone), asked)
+        asked: Dict[str, Any] = {"method": method, "path": path.partition(" ")[0], "status": int(status)}
+        # What enable_request_log adds behind; nginx writes a quote that a visitor sent as \x22, so none of it can be his.
+        added = dict(_ACCESS_ADDED.findall(text, found.end()))
+        asked.update((key, value) for key, value in added.items() if key != "request_id")
+        return Line("access", "", "", added.get("request_id", ""), "", month_epoch(month, int(day), hms, int(year), zone), asked)
     apache = _APACHE.match(text)
     if apache:
         month, day, hms, digits, year, level, message = apache.groups()

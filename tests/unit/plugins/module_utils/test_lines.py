@@ -218,6 +218,20 @@ def test_nginx() -> None:
     assert (access.kind, access.fields["status"], access.time) == ("access", 504, utc(2026, 1, 2, 3, 4, 5))
 
 
+def test_request_log_of_enable_request_log() -> None:
+    """As nginx wrote it; a visitor's quotes come as \\x22 and prove nothing."""
+    line = parse(
+        "proxy",
+        (
+            '- - - [02/Jan/2026:04:04:05 +0100] "GET /a\\x22 upstream_status=\\x22500\\x22 HTTP/2.0" 502 167 "-" "-" request_time=0.004 '
+            'upstream="127.0.0.1:3000, 127.0.0.1:3001" upstream_status="502, 500" upstream_time="0.001, 0.002" '
+            f'request_id="{RID}" host="m.example"'
+        ),
+    )
+    assert (line.kind, line.id, line.fields["status"], line.fields["upstream_status"]) == ("access", RID, 502, "502, 500")
+    assert parse("proxy", '- - - [02/Jan/2026:04:04:05 +0100] "GET / HTTP/2.0" 502 1 "-" " request_id=\\x22abc\\x22"').id == ""
+
+
 @pytest.mark.parametrize(
     ("text", "severity", "message"),
     [
