@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drop-ins of systemd units: our own file beside the administrator's, one a topic, never theirs edited (private, may change any time).
 
+systemd reads drop-ins in the order of their names and the last setting wins; `systemctl edit` writes override.conf. Ours cure what was
+proven to be wrong, perhaps just there, so their name sorts behind it.
+
 Quoting by systemd.syntax(7) and systemd.service(5): `%` begins a specifier everywhere, `$` a variable in command lines only.
 """
 
@@ -20,14 +23,14 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 
 FOLDER = "/etc/systemd/system"
-HEADER = "# Written by fediops.mastodon (%s). Taken back by its rollback; own settings belong into another file.\n"
+HEADER = "# Written by fediops.mastodon (%s). Taken back by its rollback; A file that sorts behind this one wins over it.\n"
 _UNIT = re.compile(r"^[\w:.\\@-]+\.service$", re.ASCII)
 
 
 def path_of(unit: str, topic: str) -> str:
     if not _UNIT.match(unit):
         raise Refused("%r is no name of a unit" % unit[:80])
-    return "%s/%s.d/60-fediops-%s.conf" % (FOLDER, unit, topic)
+    return "%s/%s.d/zz-fediops-%s.conf" % (FOLDER, unit, topic)
 
 
 def lines_of(change: Change, unit: str, topic: str) -> list[str]:

@@ -9,7 +9,7 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import sidekiq, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services as observed
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import streaming, web
@@ -23,30 +23,42 @@ if TYPE_CHECKING:
 ORDER = ("database", "redis", "pooler", "web", "sidekiq", "streaming", "proxy", "")
 READY_SECONDS = 120.0
 _ROUND_SECONDS = 5.0
+_CHANGING = ("activating", "deactivating", "reloading")
 
 
 def carry_out(host: Host, asked: Asked, install: dict[str, Any], say: Callable[[str], None]) -> list[str]:
     """Do what was asked for and wait until the app answers; sentences about what did not work."""
     roles = {unit["name"]: unit["role"] for unit in install.get("units", [])}
     problems: list[str] = []
+    units.clear_leftovers(host)
     if asked.reload_units:
         _try(problems, units.reload_units)
+        # A unit that a step has just made is nowhere in what was observed before.
+        roles = dict({unit["name"]: unit["role"] for unit in observed.discover(host)}, **roles)
     names = sorted({*asked.restart, *asked.reload, *asked.start}, key=lambda name: (ORDER.index(roles.get(name, "")), name))
-    for name in names:
-        role = roles.get(name, "")
-        if name in asked.restart and units.is_active(host, name):
-            say("restarting %s" % name)
-            _try(problems, units.restart, host, role, name, say)
-        elif name in asked.start or _failed(host, name):
-            if not units.is_active(host, name):
-                say("starting %s" % name)
-                _try(problems, units.start, host, name)
-        elif name in asked.reload and units.is_active(host, name):
-            say("reloading %s" % name)
-            _try(problems, units.reload, host, name)
-    if names and any(roles.get(name) in ("web", "streaming", "sidekiq") for name in names):
-        _wait_until_ready(install, say)
+    touched = [name for name in names if _one(host, asked, name, roles.get(name, ""), problems, say)]
+    if any(roles.get(name) in ("web", "streaming", "sidekiq") for name in touched):
+        wait_until_ready(install, {name: roles.get(name, "") for name in touched}, say)
     return problems
+
+
+def _one(host: Host, asked: Asked, name: str, role: str, problems: list[str], say: Callable[[str], None]) -> bool:
+    """Whether anything was done to the unit."""
+    active = units.is_active(host, name)
+    # A run that was killed while it drained Sidekiq left one that runs and takes no jobs.
+    quiet = active and role == "sidekiq" and name in asked.start and sidekiq.is_quiet(host, units.processes(host, name))
+    if active and (name in asked.restart or quiet):
+        say("restarting %s" % name)
+        _try(problems, units.restart, host, role, name, say)
+    elif not active and (name in asked.start or _failed(host, name)):
+        say("starting %s" % name)
+        _try(problems, units.start, host, name)
+    elif active and name in asked.reload:
+        say("reloading %s" % name)
+        _try(problems, units.reload, host, role, name)
+    else:
+        return False
+    return True
 
 
 def _try(problems: list[str], function: Callable[..., None], *arguments: Any) -> None:
@@ -61,21 +73,27 @@ def _failed(host: Host, name: str) -> bool:
     return units.properties(host, name, "ActiveState").get("ActiveState") == "failed"
 
 
-def _wait_until_ready(install: dict[str, Any], say: Callable[[str], None]) -> None:
+def wait_until_ready(install: dict[str, Any], touched: dict[str, str], say: Callable[[str], None]) -> None:
     """Rails takes its time; who looks before it is up sees a fault that is none. Returns as well when nothing more will come."""
     end = time.monotonic() + READY_SECONDS
+    restarts: dict[str, int] = {}
     told = False
     while time.monotonic() < end:
         host = Host(time.monotonic() + _ROUND_SECONDS)
-        now = dict(install, units=observed.discover(host))
-        known = {unit["name"] for unit in install.get("units", [])}
-        now["units"] = [unit for unit in now["units"] if unit["name"] in known]
-        endpoints = [each for subset in (web, streaming) for each in subset.observe(host, now).get("endpoints", [])]
-        starting = [each for each in endpoints if not each["healthy"] and each.get("booting")]
-        changing = [unit for unit in now["units"] if unit["active_state"] in ("activating", "deactivating", "reloading")]
-        if not starting and not changing:
+        now = dict(install, units=[unit for unit in observed.discover(host) if unit["name"] in touched])
+        for unit in now["units"]:
+            restarts.setdefault(unit["name"], unit["restarts"])
+        # What systemd has had to start a second time since does not come up.
+        hopeful = [unit for unit in now["units"] if unit["restarts"] <= restarts[unit["name"]] + 1]
+        coming = {unit["name"] for unit in hopeful if unit["active_state"] == "active"}
+        waiting = [unit["name"] for unit in hopeful if unit["active_state"] in _CHANGING]
+        # Any answer, an error too, comes from one that is up.
+        waiting += [each["unit"] for subset in (web, streaming) for each in subset.observe(host, now).get("endpoints", [])
+                    if each.get("unit") in coming and "status" not in each]
+        waiting += [name for name in coming if touched[name] == "sidekiq" and not sidekiq.is_up(host, units.processes(host, name))]
+        if not waiting:
             return
         if not told:
-            say("waiting until the services answer")
+            say("waiting until %s" % (", ".join(sorted(set(waiting))) + (" answers" if len(set(waiting)) == 1 else " answer")))
             told = True
         time.sleep(0.5)

@@ -3,29 +3,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Acting on units: the only place that tells systemd to do something (private, may change any time).
 
-Sidekiq is drained before it is stopped: TSTP (it takes no more jobs), wait until it works on none, stop. Its unit has TimeoutSec=15 while
-Sidekiq itself wants 25 s to push unfinished jobs back (mastodon.md §1.4), so for the stop it is given longer by a drop-in below /run.
+Sidekiq is drained before it is stopped (`_change/sidekiq.py`). Its unit has TimeoutSec=15 while Sidekiq itself takes 25 s before it pushes
+unfinished jobs back (sidekiq, lib/sidekiq.rb `timeout`), so for the stop it is given longer by a drop-in below /run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 import signal
 import time
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import sidekiq
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import act
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.services import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DRAIN_SECONDS = 60.0
 STOP_SECONDS = 90
+RELOAD_SECONDS = 60.0
 _DROP_IN = "/run/systemd/system/%s.d"
-_DROP_IN_NAME = "/90-fediops-stop.conf"
+_DROP_IN_NAME = "/zz-fediops-stop.conf"  # behind override.conf, which may have its own idea
+_UNITS_OF_TIME = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 def properties(host: Host, unit: str, *names: str) -> dict[str, str]:
@@ -64,8 +69,15 @@ def start(host: Host, unit: str) -> None:
     _systemctl("start", unit)
 
 
-def reload(host: Host, unit: str) -> None:
+def reload(host: Host, role: str, unit: str) -> None:
+    """Reload. Of Puma that is a hot restart, done when the workers of before are gone: until then they may still answer."""
+    _wake(host, unit)
+    old = _children(host, unit) if role == "web" else []
     _systemctl("reload-or-restart", unit)
+    end = time.monotonic() + RELOAD_SECONDS
+    while old and time.monotonic() < end:
+        time.sleep(0.2)
+        old = [pid for pid in old if unit_of(host, pid) == unit]
 
 
 def restart(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
@@ -73,51 +85,62 @@ def restart(host: Host, role: str, unit: str, say: Callable[[str], None]) -> Non
         stop(host, role, unit, say)
         start(host, unit)
         return
+    _wake(host, unit)
     with contextlib.suppress(HostError):
         _systemctl("reset-failed", unit)
     _systemctl("restart", unit)
 
 
 def stop(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
+    _wake(host, unit)
     if role == "sidekiq" and is_active(host, unit):
-        with _longer_stop(unit):
-            _drain(host, unit, say)
+        with _longer_stop(host, unit):
+            sidekiq.drain(host, processes(host, unit), unit, say)
             _systemctl("stop", unit)
         return
     _systemctl("stop", unit)
 
 
-def _drain(host: Host, unit: str, say: Callable[[str], None]) -> None:
-    """No more jobs, and those at work are given a minute to end; what still runs then is pushed back by Sidekiq when it is stopped."""
-    pid = int(properties(host, unit, "MainPID").get("MainPID") or 0)
-    if not pid:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTSTP)
-    end, told = time.monotonic() + DRAIN_SECONDS, False
-    # The signal is noticed by a thread of its own, the title is written anew with every heartbeat (5 s, since Sidekiq 7 10 s).
-    earliest = time.monotonic() + 1.0
-    while time.monotonic() < end:
-        busy = busy_jobs(host, pid)
-        if busy is None or (busy == 0 and time.monotonic() > earliest):
-            return
-        if not told and busy:
-            say("%s works on %d jobs; waiting at most %d s for them" % (unit, busy, DRAIN_SECONDS))
-            told = True
-        time.sleep(0.25)
+def processes(host: Host, unit: str) -> list[str]:
+    """Process ids of the unit: its control group, whatever wrappers it starts."""
+    return [pid for pid in host.names("/proc") if pid.isdigit() and unit_of(host, pid) == unit]
 
 
-def busy_jobs(host: Host, pid: int) -> int | None:
-    """Jobs that a Sidekiq process says it works on: its title is `sidekiq 7.3.2 live [3 of 25 busy]`; None when it says nothing."""
-    title = host.maybe("/proc/%d/cmdline" % pid, 4096)
-    if not title or "busy]" not in title:
-        return None
-    words = title.rsplit("[", 1)[-1].split()
-    return int(words[0]) if words and words[0].isdigit() else None
+def clear_leftovers(host: Host) -> None:
+    """Take away what a run that was killed in the midst of stopping Sidekiq left below /run."""
+    for path in glob.glob(_DROP_IN % "*" + _DROP_IN_NAME):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            os.rmdir(path.rsplit("/", 1)[0])
+
+
+def is_frozen(host: Host, unit: str) -> bool:
+    """Whether its main process was stopped by a signal (SIGSTOP), so that it holds its sockets and answers nobody."""
+    return _is_stopped(host, properties(host, unit, "MainPID").get("MainPID") or "0")
+
+
+def _is_stopped(host: Host, pid: str) -> bool:
+    return re.sub(r"^.*\) ", "", host.maybe("/proc/%s/stat" % pid, 4096) or "").startswith("T")
+
+
+def _wake(host: Host, unit: str) -> None:
+    """What is frozen cannot end itself in good order: let it go on first."""
+    for pid in processes(host, unit):
+        if _is_stopped(host, pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGCONT)
+
+
+def _children(host: Host, unit: str) -> list[str]:
+    pid = properties(host, unit, "MainPID").get("MainPID") or "0"
+    return (host.maybe("/proc/%s/task/%s/children" % (pid, pid), 4096) or "").split()
 
 
 @contextlib.contextmanager
-def _longer_stop(unit: str):  # type: ignore[no-untyped-def]  # a generator; its type would have to be imported at run time
+def _longer_stop(host: Host, unit: str):  # type: ignore[no-untyped-def]  # a generator; its type would have to be imported at run time
+    if _seconds(properties(host, unit, "TimeoutStopUSec").get("TimeoutStopUSec", "")) >= STOP_SECONDS:
+        yield
+        return
     folder = _DROP_IN % unit
     os.makedirs(folder, 0o755, exist_ok=True)
     with open(folder + _DROP_IN_NAME, "w", encoding="ascii") as stream:
@@ -126,10 +149,17 @@ def _longer_stop(unit: str):  # type: ignore[no-untyped-def]  # a generator; its
         reload_units()
         yield
     finally:
-        os.unlink(folder + _DROP_IN_NAME)
         with contextlib.suppress(OSError):
+            os.unlink(folder + _DROP_IN_NAME)
             os.rmdir(folder)
         reload_units()
+
+
+def _seconds(text: str) -> float:
+    """`1min 30s` as systemctl shows it; 0 for what cannot be read."""
+    if text == "infinity":
+        return float("inf")
+    return sum(float(number) * _UNITS_OF_TIME.get(unit, 0) for number, unit in re.findall(r"([\d.]+)([a-z]+)", text))
 
 
 def _systemctl(*words: str) -> None:
