@@ -90,7 +90,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         "secrets": {key: _length(value) for key, value in sorted(effective.items()) if SECRET.search(key) and re.match(r"^[A-Z]\w*$", key)},
     }
     _check_access(install, apps)
-    result["login_shell"] = _login_shell(host, install)
+    result["login_shell"] = login_shell(host, install)
     problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]
     failed = [each["failed"] for each in install["_files"].values() if "failed" in each]
     if problems:
@@ -147,7 +147,7 @@ def _length(value: str) -> str:
     return "empty" if not value else "long" if len(value) >= 32 else "short"
 
 
-def _login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
+def login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """RAILS_ENV and NODE_ENV as the app user gets them on logging in (profile files are run, as they are at every login)."""
     answer: dict[str, Any] = {"asked": False, "rails_env": None, "node_env": None}
     owner = host.owner(install["owner"]) if "owner" in install else None
