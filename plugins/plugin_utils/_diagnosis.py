@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Node, causes
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, branch, entries
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, evidence, judge
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -128,7 +128,7 @@ def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Caus
         return other[1] if other[0] == host else f"{other[0]}/{other[1]}"
 
     title = localized(issue.title, line=True)
-    finding = {
+    finding: dict[str, t.Any] = {
         "id": name,
         "state": "found",
         "severity": issue.severity,
@@ -139,10 +139,11 @@ def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Caus
         "title": {language: text or name.replace("_", " ") for language, text in title.items()},
         "evidence": evidence(issue, facts),
         "advice": localized(issue.advice),
-        "fix": issue.fix,
+        "fix": _remedy(issue, scope),
         "sources": list(issue.sources),
     }
-    if issue.no_fix:
+    fix = finding["fix"]
+    if issue.no_fix and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     if expired:
         finding["note"] = {
@@ -150,6 +151,24 @@ def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Caus
             "fr": f"Une dérogation pour ce constat a pris fin le {expired.until} ({expired.reason}).",
         }
     return finding
+
+
+def _remedy(issue: KnownIssue, scope: Scope) -> dict[str, t.Any] | None:
+    """The first alternative that is known to hold; options whose text is empty here are left out."""
+    for remedy in issue.fix:
+        try:
+            if remedy.when is not None and not scope.condition(remedy.when):
+                continue
+        except Undecided:
+            continue  # nothing is changed on a guess
+        fix: dict[str, t.Any] = {"name": remedy.name, "impact": remedy.impact}
+        options = {name: scope.text(text) for name, text in remedy.options.items()}
+        if any(options.values()):
+            fix["options"] = {name: text for name, text in options.items() if text}
+        if not remedy.judged:
+            fix["judged"] = False
+        return fix
+    return None
 
 
 def _host(

@@ -13,13 +13,13 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _expressions, _patterns
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 LANGUAGES = ("en", "fr")
 SEVERITIES = ("critical", "error", "warning", "advice")
 COMPONENTS = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "disk", "memory", "assets", "media", "environment", "services")
-IMPACTS = ("start", "restart", "change", "prune", "schema", "rebuild")
 DEPLOYMENTS = ("systemd", "docker")
 ORIGINS = ("web", "sidekiq", "streaming", "proxy", "database", "redis", "pooler", "kernel", "system", "command")
 
@@ -48,6 +48,17 @@ class Evidence:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Remedy:
+    """One of the fixes an issue names; the first whose `when` holds is taken."""
+
+    name: str
+    impact: str
+    when: str | None
+    options: dict[str, str]
+    judged: bool  # whether the finding must be gone after it; False: it helps, but not at once or not by itself
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class KnownIssue:
     id: str
     title: Text
@@ -63,7 +74,7 @@ class KnownIssue:
     evidence: tuple[Evidence, ...]
     explains: dict[str, str | None]  # id -> condition
     advice: Text
-    fix: dict[str, str] | None
+    fix: tuple[Remedy, ...]  # empty: there is none, and no_fix says why
     no_fix: Text | None
     sources: tuple[dict[str, str], ...]
 
@@ -118,6 +129,11 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
         sources.append((f"evidence[{number}].value", evidence.value, True, evidence.each is not None))
         if evidence.each is not None:
             sources.append((f"evidence[{number}].each", evidence.each, False, False))
+    for number, remedy in enumerate(issue.fix):
+        key = "fix" if len(issue.fix) == 1 else f"fix[{number}]"
+        sources += [(f"{key}.options.{name}", text, True, False) for name, text in remedy.options.items()]
+        if remedy.when is not None:
+            sources.append((f"{key}.when", remedy.when, False, False))
     sources += [(f"explains.{target}.when", text, False, False) for target, text in issue.explains.items() if text is not None]
     for key, source, text, item in sources:
         try:
@@ -199,10 +215,13 @@ def _conditions(value: t.Any, key: str) -> tuple[str, ...]:
     values = _list(value, key) if isinstance(value, list) else [value]
     if not values:
         raise IssueError(key, "has no expression")
-    for number, expression in enumerate(values):
-        if isinstance(expression, str) and "{{" in expression:
-            raise IssueError(f"{key}[{number}]", "is an expression already; leave out the {{ }}")
-    return tuple(_string(expression, f"{key}[{number}]") for number, expression in enumerate(values))
+    return tuple(_condition(expression, f"{key}[{number}]") for number, expression in enumerate(values))
+
+
+def _condition(value: t.Any, key: str) -> str:
+    if isinstance(value, str) and "{{" in value:
+        raise IssueError(key, "is an expression already; leave out the {{ }}")
+    return _string(value, key)
 
 
 def _signatures(data: t.Any) -> dict[str, dict[str, t.Any]]:
@@ -249,18 +268,54 @@ def _explains(value: t.Any) -> dict[str, str | None]:
     return result
 
 
-def _fix(data: dict[str, t.Any]) -> tuple[dict[str, str] | None, Text | None]:
+def _fix(data: dict[str, t.Any]) -> tuple[tuple[Remedy, ...], Text | None]:
     fix = data.get("fix")
     if fix is None:
         if "no_fix" not in data:
             raise IssueError("fix", "is missing; name a fix, or write fix: null and the reason in no_fix")
-        return None, _languages(data["no_fix"], "no_fix")
-    if "no_fix" in data:
-        raise IssueError("no_fix", "contradicts fix; keep one of them")
-    _keys(fix, "fix", required=("name", "impact"))
-    if not ID.match(_string(fix["name"], "fix.name")):
-        raise IssueError("fix.name", f"{_quoted(fix['name'])} must be lower case letters, digits and underscores")
-    return {"name": fix["name"], "impact": _one_of(fix["impact"], "fix.impact", IMPACTS)}, None
+        return (), _languages(data["no_fix"], "no_fix")
+    if isinstance(fix, list):
+        remedies = tuple(_remedy(entry, f"fix[{number}]") for number, entry in enumerate(_list(fix, "fix")))
+    else:
+        remedies = (_remedy(fix, "fix"),)
+    if not remedies:
+        raise IssueError("fix", "is empty; name a fix, or write fix: null and the reason in no_fix")
+    for number, remedy in enumerate(remedies[:-1]):
+        if remedy.when is None:
+            raise IssueError(f"fix[{number}].when", "is missing, so the alternatives after it would never be taken")
+    if remedies[-1].when is None:
+        if "no_fix" in data:
+            raise IssueError("no_fix", "contradicts fix, of which one alternative always holds; keep one of them")
+        return remedies, None
+    if "no_fix" not in data:
+        raise IssueError("no_fix", "is missing; every alternative of fix has a when, so say why there is no fix when none holds")
+    return remedies, _languages(data["no_fix"], "no_fix")
+
+
+def _remedy(data: t.Any, key: str) -> Remedy:
+    _keys(data, key, required=("name", "impact"), optional=("when", "options", "judged"))
+    name = _one_of(data["name"], f"{key}.name", tuple(sorted(FIXES)))
+    impact = _one_of(data["impact"], f"{key}.impact", IMPACTS)
+    if IMPACTS.index(impact) > IMPACTS.index(FIXES[name].impact):
+        raise IssueError(f"{key}.impact", f'"{impact}" is more than {name} does at most, which is "{FIXES[name].impact}"')
+    options = data.get("options", {})
+    if not isinstance(options, dict):
+        raise IssueError(f"{key}.options", "must be a mapping of names to texts")
+    for option in options:
+        if not isinstance(option, str) or not ID.match(option):
+            raise IssueError(
+                f"{key}.options.{clean_line(option, 80)}", "an option's name must be lower case letters, digits and underscores"
+            )
+    judged = data.get("judged", True)
+    if not isinstance(judged, bool):
+        raise IssueError(f"{key}.judged", f"must be true or false, not {_quoted(judged)}")
+    return Remedy(
+        name=name,
+        impact=impact,
+        when=_condition(data["when"], f"{key}.when") if "when" in data else None,
+        options={option: _string(value, f"{key}.options.{option}") for option, value in options.items()},
+        judged=judged,
+    )
 
 
 def _sources(value: t.Any) -> tuple[dict[str, str], ...]:
