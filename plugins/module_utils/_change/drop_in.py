@@ -15,6 +15,7 @@ import re
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 
 FOLDER = "/etc/systemd/system"
-HEADER = "# Written by fediops.mastodon (%s). Taken back by its rollback; A file that sorts behind this one wins over it.\n"
+HEADER = "# Written by fediops.mastodon (%s). Its rollback takes it away; a file that sorts behind it wins.\n"
 _UNIT = re.compile(r"^[\w:.\\@-]+\.service$", re.ASCII)
 
 
@@ -76,3 +77,19 @@ def environment(key: str, value: str) -> str:
 def command_word(word: str) -> str:
     """One word of ExecStart=, as it is. Names of variables that are to be filled in must be left out of this."""
     return quoted(word.replace("$", "$$"))
+
+
+def refuse_when_outdone(change: Change, unit: str, topic: str, setting: str, name: str) -> None:
+    """Refused, with the line, when a drop-in that is read after ours sets `name` too (`setting`: a regular expression for its lines)."""
+    ours = path_of(unit, topic)
+    for path in units.properties(change.host, unit, "DropInPaths").get("DropInPaths", "").split():
+        if path.rsplit("/", 1)[-1] <= ours.rsplit("/", 1)[-1]:
+            continue
+        number = line_with(change.text(path) or "", setting)
+        if number:
+            raise Refused("%s line %d sets %s for %s and is read after what could be added: correct it there" % (path, number, name, unit))
+
+
+def line_with(text: str, setting: str) -> int:
+    """Number (from 1) of the last line that matches, 0: none."""
+    return max((number for number, line in enumerate(text.splitlines(), 1) if re.match(setting, line)), default=0)
