@@ -149,8 +149,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run as _run
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import worker
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal, is_run_id, journals
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal, journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES
+from ansible_collections.fediops.mastodon.plugins.module_utils._runs import is_run_id
 
 DONE = ("applied", "kept", "undone", "rolled_back")
 

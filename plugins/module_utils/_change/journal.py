@@ -11,24 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk
+from ansible_collections.fediops.mastodon.plugins.module_utils._runs import KEPT_RUNS, MAX_RUN_BYTES, PLACES, is_run_id, run_of
 
-PLACES = ("/var/lib/fediops.mastodon", "/run/fediops.mastodon")
-KEPT_RUNS = 20
 LEASE_SECONDS = 60.0
-MAX_RUN_BYTES = 1 << 20
 MAX_PROGRESS = 200
-_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4,12}")
-
-
-def is_run_id(text: str) -> bool:
-    return bool(_ID.fullmatch(text))
 
 
 class Journal:
@@ -165,10 +157,9 @@ def forget_old() -> list[Journal]:
 def _read(folder: str) -> dict[str, Any] | None:
     try:
         with open(folder + "/run.json", "rb") as stream:
-            run = json.loads(stream.read(MAX_RUN_BYTES))
-    except (OSError, ValueError):
+            return run_of(stream.read(MAX_RUN_BYTES))
+    except OSError:
         return None
-    return run if isinstance(run, dict) and run.get("schema") == 1 and isinstance(run.get("steps"), list) else None
 
 
 def _private(folder: str) -> None:
