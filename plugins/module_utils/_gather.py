@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         memory,
         proxy,
         redis,
+        remediation,
         services,
         sidekiq,
         streaming,
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 OURS = ("ruby", "bundle", "puma", "sidekiq", "node", "MainThread", "postgres", "redis-server", "valkey-server", "keydb-server", "nginx")
 # Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
-NEEDS_NO_MASTODON = ("disk", "memory", "services")
+NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
-           "assets", "media", "logs")
+           "assets", "media", "logs", "remediation")
 NAMES = ("install",) + SUBSETS
 _DURATION = re.compile(r"^(\d{1,9})\s*([smhd]?)$")
 

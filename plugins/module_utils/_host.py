@@ -183,6 +183,13 @@ class Host:
 
     def names(self, path: str, most: int = 10000) -> list[str]:
         """Names in a directory, at most `most`; empty when it cannot be listed."""
+        try:
+            return self.listing(path, most)
+        except HostError:
+            return []
+
+    def listing(self, path: str, most: int = 10000) -> list[str]:
+        """The same, HostError when it is there but cannot be listed."""
         found: list[str] = []
         try:
             with os.scandir(path) as entries:
@@ -190,8 +197,10 @@ class Host:
                     found.append(entry.name)
                     if len(found) >= most:
                         break
-        except OSError:
-            pass
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as problem:
+            raise sentence(problem, path) from None
         return found
 
     def glob(self, pattern: str) -> list[str]:

@@ -87,13 +87,14 @@ class _Sample(NamedTuple):
 class _Signature:
     """One signature and what was seen of it."""
 
-    __slots__ = ("count", "first", "key", "last", "literals", "number", "regex", "samples")
+    __slots__ = ("count", "first", "key", "last", "literals", "number", "regex", "samples", "since")
 
-    def __init__(self, number: int, key: str, pattern: str) -> None:
+    def __init__(self, number: int, key: str, pattern: str, since: float) -> None:
         self.number = number
         self.key = key
         self.regex: Pattern[str] = re.compile(pattern)
         self.literals = literals(pattern)
+        self.since = since  # older lines are not counted
         self.count = 0
         self.first = 0.0
         self.last = 0.0
@@ -102,16 +103,16 @@ class _Signature:
 
 class Matcher:
     """``signatures``: {"issue.signature": {"in": [origin, …], "match": regular expression}}. A broken expression is left out and listed
-    in ``broken``; it never stops the others."""
+    in ``broken``; it never stops the others. ``cured``: {issue: epoch}; what is older than that is not counted for its signatures."""
 
-    def __init__(self, signatures: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, signatures: Mapping[str, Mapping[str, Any]], cured: Optional[Mapping[str, float]] = None) -> None:
         self.broken: Dict[str, str] = {}
         self._all: List[_Signature] = []
         self._by_origin: Dict[str, List[Tuple[Tuple[str, ...], _Signature]]] = {}
         self._ids: Dict[Tuple[int, str], None] = {}
         for key, value in signatures.items():
             try:
-                signature = _Signature(len(self._all), key, value["match"])
+                signature = _Signature(len(self._all), key, value["match"], (cured or {}).get(key.partition(".")[0], 0.0))
                 origins = list(value["in"])
             except (re.error, KeyError, TypeError, RecursionError, OverflowError) as error:
                 self.broken[key] = str(error)
@@ -128,6 +129,8 @@ class Matcher:
         """Count what ``text`` shows; one ``ident`` (request or job) counts once per signature. Returns how many matched."""
         hits = self._hits(origin, text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT])
         for signature in hits:
+            if time < signature.since:
+                continue
             if ident:
                 pair = (signature.number, ident)
                 if pair in self._ids:

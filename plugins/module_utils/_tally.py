@@ -56,10 +56,16 @@ class Requests:
 
 
 class Tally:
-    """Feed ``add`` line by line, then take ``result`` once. ``signatures``: see _signatures.Matcher; ``secrets``: values to mask."""
+    """Feed ``add`` line by line, then take ``result`` once. ``signatures``: see _signatures.Matcher; ``secrets``: values to mask;
+    ``cured``: {issue: epoch}, what is older is not counted for that issue."""
 
-    def __init__(self, signatures: Mapping[str, Mapping[str, Any]], secrets: Iterable[str] = ()) -> None:
-        self.matcher = Matcher(signatures)
+    def __init__(
+        self, signatures: Mapping[str, Mapping[str, Any]], secrets: Iterable[str] = (), cured: Optional[Mapping[str, float]] = None
+    ) -> None:
+        cured = cured or {}
+        self.matcher = Matcher(signatures, cured)
+        self._failures_since = cured.get("web_errors_5xx", 0.0)  # the issue that looks at requests, posts and exceptions
+        self._oom_since = cured.get("oom_kill", 0.0)
         self.redactor = Redactor(secrets)
         self.exceptions = Exceptions()
         self.requests = Requests()
@@ -111,7 +117,9 @@ class Tally:
             return
         elif origin == "kernel" and line.fields:
             self._oom(line, time)
-        if kind in ("exception", "cause", "frame", "more") or "class" in line.fields and kind == "request":
+        if time >= self._failures_since and (
+            kind in ("exception", "cause", "frame", "more") or "class" in line.fields and kind == "request"
+        ):
             self.exceptions.add(origin, source, line, ident, time)
         if line.text and kind != "frame" and not self._more_of_a_stranger(origin, source, line, time):
             text = heard(origin, line)
@@ -137,6 +145,8 @@ class Tally:
         return 0.0 <= time - self._strange.get(source, -9.0) < 1.0
 
     def _answered(self, status: str, post: bool, time: float) -> None:
+        if time < self._failures_since:
+            return
         self.requests.add(status, time)
         if post:
             self.posts.add(status, time)
@@ -156,13 +166,15 @@ class Tally:
             if len(self._dates) > 4096:
                 self._dates.clear()
             self._dates[key] = time
-        if time >= since and count:
+        if count and time >= since and time >= self._failures_since:
             self.proxied.add(match.group(6).decode("ascii"), time)
         return True
 
     def _oom(self, line: Line, time: float) -> None:
         """Kernels write ``oom-kill:constraint=…`` and then ``Killed process``: one kill, known by its pid."""
         pid = line.fields["pid"]
+        if time < self._oom_since:
+            return
         for kill in self.oom_kills:
             if kill["pid"] == pid and abs(kill["time_epoch"] - time) < 60:
                 return

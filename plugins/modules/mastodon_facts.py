@@ -23,7 +23,7 @@ options:
     description:
       - Subsets to gather, V(all) for every one. A name with V(!) before it is left out. V(install) is always gathered.
       - Known are V(install), V(services), V(environment), V(disk), V(memory), V(database), V(redis), V(sidekiq), V(web), V(streaming),
-        V(proxy), V(assets), V(media) and V(logs).
+        V(proxy), V(assets), V(media), V(logs) and V(remediation).
     type: list
     elements: str
     default: [all]
@@ -184,6 +184,12 @@ ansible_facts:
           returned: when gathered
         logs:
           description: Requests by status, posts failed, exceptions grouped by class and frame, signatures counted with redacted samples.
+          type: dict
+          returned: when gathered
+        remediation:
+          description:
+            - What this collection did to the host - C(runs), the newest 20 with their steps; C(open), a run that nobody finished; C(cured),
+              when each issue was last cured. Log lines older than the cure of an issue are not counted for it.
           type: dict
           returned: when gathered
 """

@@ -5,7 +5,7 @@
 
 One journalctl call reads the newest entries of and about the units and the kernel; files are read from their end. Every source is
 bounded in bytes and time; what was not read is said in ``sources[].truncated``, ``reason`` and ``oldest_epoch`` (journal: time of the
-oldest line that was read). A source that fails never loses the others.
+oldest line that was read). A source that fails never loses the others. Lines older than the last cure of an issue are not counted for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS, parse, strip_prefix
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy, remediation
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     """
     since = float(options["since_epoch"])
     deadline = float(options["deadline"])
-    tally = Tally(options.get("signatures") or {}, options.get("secrets") or ())
+    tally = Tally(options.get("signatures") or {}, options.get("secrets") or (), remediation.cured(host))
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     errors = [f"signature {key} is not a valid regular expression: {why}" for key, why in tally.matcher.broken.items()]
     units = install.get("units") or ()

@@ -9,10 +9,8 @@ Debian 13 is Rails 7.2, Sidekiq 7.3 and pino; Debian 12 is Rails 6.1, Sidekiq 6.
 from __future__ import annotations
 
 import json
-import time
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,12 +25,6 @@ from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import (
     observe,
     recorded,
 )
-
-
-@pytest.fixture(autouse=True)
-def later_than_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "clock", SimpleNamespace(time=lambda: 2e9, monotonic=time.monotonic))
-
 
 EXPECTED: dict[str, tuple[set[str], str, str]] = {  # fixture: signatures, innermost class of the web, frame
     "debian-13-healthy": (set(), "", ""),

@@ -8,12 +8,10 @@ from __future__ import annotations
 import itertools
 import time
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import (
     CLOUD,
     CONFIG,
@@ -23,12 +21,6 @@ from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import (
     Door,
     observe,
 )
-
-
-@pytest.fixture(autouse=True)
-def later_than_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "clock", SimpleNamespace(time=lambda: 2e9, monotonic=time.monotonic))
-
 
 CONNECTIONS = itertools.count(1)
 
@@ -122,7 +114,7 @@ def test_origins_that_were_read() -> None:
 
 def postgres(seconds_ago: float, offset: float, zone: str, now: float) -> bytes:
     date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now - seconds_ago + offset))
-    return f"{date}.000 {zone} [1] ERROR:  could not extend file \"base/1\": No space left on device\n".encode()
+    return f'{date}.000 {zone} [1] ERROR:  could not extend file "base/1": No space left on device\n'.encode()
 
 
 def space(data: bytes, written: float, since: float = 0.0) -> dict[str, Any]:
