@@ -9,42 +9,21 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-sys.path.insert(0, str(ROOT / "tests" / "testbed"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "live"))
 
-from box import SUITES, Box  # noqa: E402
-
-ENVIRONMENT = dict(
-    os.environ,
-    ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
-    ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
-    ANSIBLE_PIPELINING="1",
-    ANSIBLE_NOCOLOR="1",
-)
+from live import ROOT, SUITES, Box, ansible, inventory  # noqa: E402
 
 
-def timed(*command: str) -> tuple[float, str]:
+def timed(program: str, *arguments: str | Path) -> tuple[float, str]:
     begin = time.perf_counter()
-    done = subprocess.run(
-        command,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = ansible(*arguments, program=program, ANSIBLE_PIPELINING="1")
     if done.returncode:
         sys.exit(done.stdout)
     return time.perf_counter() - begin, done.stdout
@@ -53,28 +32,10 @@ def timed(*command: str) -> tuple[float, str]:
 def bench(suite: str, folder: Path, pairs: int) -> None:
     with Box.start(suite) as box:
         box.ready()
-        inventory = folder / "inventory.json"
-        inventory.write_text(
-            json.dumps(
-                {
-                    "all": {
-                        "hosts": {
-                            box.name: {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
-                        }
-                    }
-                }
-            )
-        )
-        setup = [str(BIN / "ansible"), "all", "-i", str(inventory), "-m", "ansible.builtin.setup"]
-        facts = [str(BIN / "ansible"), "all", "-i", str(inventory), "-m", "fediops.mastodon.mastodon_facts"]
-        diagnose = [
-            str(BIN / "ansible-playbook"),
-            str(ROOT / "playbooks" / "diagnose.yml"),
-            "-i",
-            str(inventory),
-            "-e",
-            f"mastodon_report_dir={folder / 'report'}",
-        ]
+        hosts = ("-i", inventory(folder, box))
+        setup = ("ansible", "all", *hosts, "-m", "ansible.builtin.setup")
+        facts = ("ansible", "all", *hosts, "-m", "fediops.mastodon.mastodon_facts")
+        diagnose = ("ansible-playbook", ROOT / "playbooks" / "diagnose.yml", *hosts, "-e", f"mastodon_report_dir={folder / 'report'}")
         seconds: dict[str, list[float]] = {"setup": [], "facts": [], "diagnose": []}
         size, tasks = 0, 0
         for pair in range(pairs + 1):

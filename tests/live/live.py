@@ -30,8 +30,10 @@ def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
     return path
 
 
-def ansible(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """ansible-playbook of this environment; stdout and stderr together in stdout."""
+def ansible(
+    *arguments: str | Path, program: str = "ansible-playbook", cwd: Path | None = None, timeout: float = 240, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """ansible-playbook of this environment, or another of Ansible's programs; stdout and stderr together in stdout."""
     environment = dict(
         os.environ,
         ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
@@ -39,8 +41,9 @@ def ansible(*arguments: str | Path, cwd: Path | None = None, timeout: float = 24
         ANSIBLE_FORCE_COLOR="0",
         ANSIBLE_NOCOLOR="1",
         ANSIBLE_HOST_KEY_CHECKING="False",
+        **settings,
     )
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), *map(str, arguments)]
+    command = [str(Path(sys.executable).parent / program), *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=cwd or ROOT,
