@@ -27,19 +27,19 @@ RELOAD_SECONDS = 120.0
 def fix(change: Change) -> None:
     """Options: deadline_seconds of the build; force (true): build although nothing speaks for it."""
     root = _app.mastodon(change)
-    why = wanted(change)
+    why = wanted(change.facts, change.options, change.issues)
     if why:
         build(change, root, why)
     if why or change.facts.get("assets", {}).get("web_older_than_build"):
         reload_web(change)
 
 
-def wanted(change: Change) -> str:
+def wanted(host_facts: dict[str, Any], options: dict[str, Any], issues: list[str]) -> str:
     """Why a build is needed; empty when none is."""
-    facts = change.facts.get("assets")
+    facts = host_facts.get("assets")
     if not facts or "manifest" not in facts:
         raise Refused("the assets of this host could not be looked at: %s" % (
-            change.facts.get("probes", {}).get("assets", {}).get("reason") or "the subset assets gave no facts"))
+            host_facts.get("probes", {}).get("assets", {}).get("reason") or "the subset assets gave no facts"))
     manifest = facts["manifest"]
     if not manifest["exists"]:
         return "%s is not there" % manifest["path"]
@@ -49,9 +49,9 @@ def wanted(change: Change) -> str:
         return "%d files of the manifest are not there" % facts["files_missing_count"]
     if facts.get("stale"):
         return "%s is newer than the build" % facts["newest_source"]["path"]
-    if str(change.options.get("force", "")).lower() == "true":
+    if str(options.get("force", "")).lower() == "true":
         return "a build was asked for"
-    if "assets_missing" in change.issues and not facts.get("web_older_than_build"):
+    if "assets_missing" in issues and not facts.get("web_older_than_build"):
         return "the manifest lacks what the code asks for"
     return ""
 
