@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Variables of a unit by our drop-in, or the reason why that cannot work (private, may change any time).
 
-systemd.exec(5): a file of EnvironmentFile= wins over Environment=, UnsetEnvironment= counts last of all, and what the command line sets itself
-nobody else can change. Those lines are somebody's own words: they are named, not edited.
+systemd.exec(5): a file of EnvironmentFile= wins over Environment=, UnsetEnvironment= counts last of all, and what the command line sets
+itself nobody else can change. Those lines are somebody's own words: they are named, not edited.
 """
 
 from __future__ import annotations
