@@ -25,6 +25,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 
 SECONDS = 15.0
+OWN_ISSUES = ("watch_failed", "watch_blind", "diagnosis_failed")  # no known issues of Mastodon
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 
@@ -61,7 +62,9 @@ def body(notice: Notice) -> str:
     if notice["request_ids"]:
         lines += ["", "Requests: " + " ".join(notice["request_ids"])]
     if notice["event"] == "alert":
-        lines += ["", "Find the cause with: ansible-playbook fediops.mastodon.diagnose", "Nothing more is sent until it is over."]
+        if notice["issue"] not in OWN_ISSUES:
+            lines += ["", "Find the cause with: ansible-playbook fediops.mastodon.diagnose"]
+        lines += ["", "Nothing more is sent until it is over."]
     return "\n".join(lines + ["", "Alert %s" % plain(", ".join([notice["id"], *notice["also"]]))]) + "\n"
 
 

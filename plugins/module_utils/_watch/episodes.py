@@ -142,9 +142,8 @@ def _enter(state: Dict[str, Any], condition: Condition, now: float, explains: Ex
                 episode["members"][condition.key] = member
                 return {}
             absorbed.append(episode)  # the worse cause is told, and one all-clear ends both
-    number = state["number"] = int(state.get("number", 0)) + 1
     opened: Dict[str, Any] = {
-        "id": "%d-%d" % (int(now), number),
+        "id": "%d-%s" % (int(now), condition.issue),
         "also": [],
         "issue": condition.issue,
         "severity": condition.severity,

@@ -172,8 +172,8 @@ class Installer:
         for data in (before, None if wanted is None else wanted.data):
             if data is None:
                 texts.append("")
-            elif path.endswith(".pyz"):
-                texts.append("program, sha256 %s\n" % hashlib.sha256(data).hexdigest())
+            elif path.endswith((".pyz", "catalogue.json")):
+                texts.append("made from the collection, sha256 %s\n" % hashlib.sha256(data).hexdigest())
             elif path.endswith(".secrets.json"):
                 texts.append(MASK + "\n")
             else:

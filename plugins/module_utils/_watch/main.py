@@ -60,7 +60,7 @@ def main(arguments: List[str]) -> int:
 def observe() -> int:
     """One pass. Before anything new is believed it is looked at a second time, so that a restart raises nothing."""
     started = time.monotonic()
-    settings = store.settings()
+    settings = dict(store.settings(), **store.catalogue())
     state = store.load()
     now = time.time()
     since = min(max(now - float(state.get("until_epoch", now - 300)), 1.0), LONGEST_WINDOW_SECONDS)
@@ -99,7 +99,7 @@ def deliver() -> int:
     failed = result != "success"
     text = "the watch itself failed (%s %s); see journalctl -u fediops-mastodon-watch" % (result, os.environ.get("EXIT_STATUS", ""))
     condition = Condition("watch_failed", "watch_failed", "error", FIRING if failed else CLEAR, text if failed else "the watch works")
-    put(state, step(state, [condition], time.time(), settings["explains"], 1), platform.node(), settings)
+    put(state, step(state.setdefault("self", {}), [condition], time.time(), {}, 1), platform.node(), settings)
     problems = deliver_all(state, settings, store.secrets())
     store.save(state)
     for problem in problems:

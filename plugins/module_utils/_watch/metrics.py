@@ -83,10 +83,8 @@ def watched(facts: Dict[str, Any], conditions: Iterable[Condition], state: Mappi
                 round(hours, 1),
                 mount=each["mount"],
             )
-    for issue, (severity, found) in sorted(_by_issue(conditions).items()):
-        metrics.add(
-            "finding", "gauge", "Whether this known issue is found (1) or not (0).", found, issue=issue, severity=severity, source="watch"
-        )
+    for issue, found in sorted(_by_issue(conditions).items()):
+        metrics.add("finding", "gauge", "Whether this known issue is found (1) or not (0).", found, issue=issue, source="watch")
     return metrics
 
 
@@ -95,12 +93,13 @@ def write(directory: str, text: str, file: str = FILE) -> None:
     disk.write(os.path.realpath(directory) + "/" + file, text.encode(), Attributes(os.geteuid(), os.getegid(), 0o644, 0, ""))
 
 
-def _by_issue(conditions: Iterable[Condition]) -> Dict[str, Tuple[str, int]]:
-    found: Dict[str, Tuple[str, int]] = {}
+def _by_issue(conditions: Iterable[Condition]) -> Dict[str, int]:
+    """1 found, 0 not; what is unknown is left out. A forecast is no finding, it has a metric of its own."""
+    found: Dict[str, int] = {}
     for each in conditions:
         state: Optional[int] = {FIRING: 1, CLEAR: 0, QUIET: 0}.get(each.state)
-        if state is not None and state >= found.get(each.issue, ("", -1))[1]:
-            found[each.issue] = (each.severity, state)
+        if state is not None and each.key != "disk_forecast":
+            found[each.issue] = max(state, found.get(each.issue, 0))
     return found
 
 

@@ -105,14 +105,13 @@ def _watch_files(installer: Installer, options: Mapping[str, Any], notes: List[s
         "limits": options["limits"],
         "channels": channels,
         "textfile_directory": directory,
-        "explains": options["catalogue"].get("explains", {}),
-        "signatures": options["catalogue"].get("signatures", {}),
     }
     files = {
         program: File(bundle.build()),
         UNITS + units.WATCH + ".service": _file(service),
         UNITS + units.WATCH + ".timer": _file(timer),
         store.SETTINGS: _file(_json(settings)),
+        store.CATALOGUE: _file(_json(options["catalogue"])),
     }
     if secrets:
         files[store.SECRETS] = File(_json(secrets).encode(), 0o600)

@@ -104,7 +104,6 @@ def findings(diagnosis: Dict[str, Any], now: float) -> metrics.Metrics:
                 1,
                 host=name,
                 issue=each["id"],
-                severity=each["severity"],
                 rank=each["rank"],
                 source="diagnosis",
             )

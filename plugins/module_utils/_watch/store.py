@@ -20,6 +20,8 @@ STATE_DIRECTORY = "/var/lib/fediops.mastodon/monitor"
 # On a full disk, which is when the watch matters most, the state lives in memory.
 SPARE_DIRECTORY = "/run/fediops.mastodon-monitor"
 SETTINGS = "/etc/fediops.mastodon/monitor.json"
+# What known issues explain and look for; apart, because nobody edits it and it is long.
+CATALOGUE = "/usr/local/lib/fediops-mastodon/catalogue.json"
 SECRETS = "/etc/fediops.mastodon/monitor.secrets.json"
 MAX_BYTES = 4 << 20
 
@@ -27,6 +29,12 @@ MAX_BYTES = 4 << 20
 def settings(path: str = SETTINGS) -> Dict[str, Any]:
     """The settings that the role wrote; HostError with one sentence when they are not there or broken."""
     return _mapping(path, Host(time.monotonic() + 10).text(path, MAX_BYTES))
+
+
+def catalogue(path: str = CATALOGUE) -> Dict[str, Any]:
+    """`explains` and `signatures` of the known issues."""
+    found = _mapping(path, Host(time.monotonic() + 10).text(path, MAX_BYTES))
+    return {"explains": found.get("explains", {}), "signatures": found.get("signatures", {})}
 
 
 def secrets(path: str = SECRETS) -> Dict[str, Any]:
