@@ -199,6 +199,37 @@ def test_in_another_playbook_the_text_is_shown_by_the_task(play, tmp_path):
     assert "x critical  disk_full" in result.stdout.partition("PLAY RECAP")[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-e", "mastodon_hosts=web9"), 'nothing in the inventory matches mastodon_hosts "web9"'),
+        (("-e", "mastodon_hosts=web1:web2", "--limit", "db1"), 'matches mastodon_hosts "web1:web2" within --limit "db1"'),
+        (("--limit", "web9"), "leaves us with no hosts to target"),  # Ansible's own sentence
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_no_success(play, tmp_path, arguments, sentence):
+    result = play({"web1": hosts.healthy(), "db1": hosts.healthy()}, *arguments)
+    assert result.returncode == 1
+    assert sentence in re.sub(r"\s+", " ", result.stdout + result.stderr)
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (tmp_path / "mastodon-report").exists()
+
+
+def test_an_inventory_without_hosts_is_no_success(play):
+    result = play({})
+    assert result.returncode == 1
+    assert 'no host was looked at: nothing in the inventory matches mastodon_hosts "all"' in re.sub(
+        r"\s+", " ", result.stdout + result.stderr
+    )
+
+
+def test_a_play_of_others_may_have_no_host(play, tmp_path):
+    own = [{"hosts": "web9", "gather_facts": False, "tasks": []}, {"import_playbook": "fediops.mastodon.diagnose"}]
+    (tmp_path / "own.yml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    assert play({"web1": hosts.healthy()}, playbook="own.yml").returncode == 0
+    assert play({"web1": hosts.healthy()}, "-e", "mastodon_hosts=web9", playbook="own.yml").returncode == 1
+
+
 def test_each_host_meets_three_tasks():
     tasks = yaml.safe_load((ROOT / "roles/diagnose/tasks/main.yml").read_text(encoding="utf-8"))
     assert len(tasks) == 3
