@@ -1,13 +1,171 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Not written yet."""
+"""Give the data a database in UTF-8: dump, new database, restore, compare, swap names. The old one is kept, and serves on if they differ.
+
+Option: `dump` (a directory for the dump, which is removed afterwards; true and false: the usual one). PostgreSQL has no way to change the
+encoding of a database (https://www.postgresql.org/docs/current/multibyte.html). Bytes of SQL_ASCII that are not UTF-8 have no meaning that
+anybody could know, so they are named and nothing is done.
+"""
 
 from __future__ import annotations
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+import os
+import time
+
+from typing import TYPE_CHECKING
+
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _database_swap, _direct, _dump, _leftovers, _superuser
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._same_content import differences
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._utf8_check import not_utf8
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
+
+if TYPE_CHECKING:
+    from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
+    from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
+
+SECONDS = 24 * 3600.0
+MAX_JOBS = 4
+MAX_NAME_BYTES = 63
+CHARACTER_TYPES = ("C.UTF-8", "C")  # the first that the system has
 
 
 def fix(change: Change) -> None:
-    raise Refused("convert_encoding is not written yet")
+    database = change.facts.get("database") or {}
+    encoding = database.get("server_encoding")
+    if encoding == "UTF8":
+        return
+    direct = _direct.find(change)
+    if not encoding:
+        raise Refused("the encoding of the database %s is not known" % direct.target.database)
+    if database.get("standby"):
+        raise Refused("this database is a standby: convert the primary")
+    server = _superuser.find(change, direct)
+    try:
+        _convert(change, direct, server, encoding)
+    except PostgresError as problem:
+        raise HostError("PostgreSQL gave up: %s" % problem) from None
+
+
+def _convert(change: Change, direct: _direct.Direct, server: Superuser, encoding: str) -> None:
+    serving = direct.target.database
+    known = _database_swap.about(change.host, server, serving)
+    directory = _look_first(change, direct, server, encoding, known)
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
+    new, kept, aside = (_named(serving, words, stamp) for words in ("in_unicode", "before_unicode", "after_unicode"))
+    # Whose role is not bound by the limit of connections would write on while the dump is made; the comparison then finds it.
+    change.stop_during(unit["name"] for unit in change.units("web", "sidekiq", "streaming"))
+    with server.session(change.host, serving) as held:
+        if not change.check_mode:
+            _direct.take_lock(held)
+        _close(change, server, serving, known, held)
+        mark = _leftovers.new_mark()
+        dump = _dumped(change, server, serving, directory, mark)
+        _create(change, server, new, known, mark)
+        _restore(change, server, new, dump, mark)
+        _compare(change, server, serving, new)
+        _hand_over(change, server, serving, new, known)
+    what = "database %s (%s) becomes %s, the new one in UTF8 takes its name" % (serving, encoding, kept)
+    if change.before("database_rename", what, database=serving, kept=kept, aside=aside, mark=mark, **server.journaled()):
+        change.say("swapping the names: the old database is kept as %s" % kept)
+        limit = "ALTER DATABASE %s CONNECTION LIMIT %d" % (_superuser.name(serving), int(known["limit"]))
+        _database_swap.swap(server, [(serving, kept), (new, serving)], [limit], mark)
+        _remove_quietly(dump)
+    change.step["kept_database"] = kept
+
+
+def _look_first(change: Change, direct: _direct.Direct, server: Superuser, encoding: str, known: dict[str, str]) -> str:
+    """Refused when it could not work, before anything is touched; the directory for the dump."""
+    serving = direct.target.database
+    remote = _superuser.remote_clients(change, server, serving, direct.target.user)
+    if remote:
+        raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
+    directory = _dump.wanted_directory(change.options.get("dump")) or _dump.DIRECTORY
+    data = server.rows(change.host, _superuser.MAINTENANCE, "SELECT current_setting('data_directory')")[0][0]
+    size = int(known["bytes"])
+    # In UTF-8 a letter beyond ASCII takes two bytes and more; indexes are smaller when new.
+    _dump.demand_room(change.host, [(directory, size, "the dump"), (data, size + size // 4, "the new database")])
+    if encoding == "SQL_ASCII":
+        change.say("checking that all bytes are UTF-8")
+        broken = not_utf8(change.host, server, serving)
+        if broken:
+            raise Refused("the database holds bytes that are not UTF-8, whose meaning nobody can know: %s; correct or remove them first" % (
+                ", ".join(broken)))
+    return directory
+
+
+def _named(database: str, words: str, stamp: str) -> str:
+    ending = "_%s_%s" % (words, stamp)
+    return database.encode("utf-8")[:MAX_NAME_BYTES - len(ending)].decode("utf-8", "ignore") + ending
+
+
+def _close(change: Change, server: Superuser, serving: str, known: dict[str, str], held: Postgres) -> None:
+    if change.before("database_closed", "database %s is closed to all but this" % serving, database=serving, limit=known["limit"],
+                     **server.journaled()):
+        own = int(held.rows("SELECT pg_backend_pid()")[0][0] or 0)
+        _database_swap.close(server, serving, own)
+
+
+def _dumped(change: Change, server: Superuser, serving: str, directory: str, mark: str) -> str:
+    # What PostgreSQL cannot turn into UTF-8 makes pg_dump fail; without an encoding (SQL_ASCII) it at least has to be UTF-8 already.
+    environment = dict(server.environment(), **_leftovers.marked(mark))
+    arguments = ["--encoding=UTF8", "--dbname=dbname=" + _superuser.conninfo(serving)]
+    return _dump.dump(change, server.programs + "/pg_dump", directory, serving, server.owner, environment, arguments, mark)
+
+
+def _create(change: Change, server: Superuser, new: str, known: dict[str, str], mark: str) -> None:
+    if not change.before("new_database", "database %s, encoding UTF8" % new, database=new, mark=mark, **server.journaled()):
+        return
+    for kind in CHARACTER_TYPES:
+        try:
+            server.execute(_superuser.MAINTENANCE, _database_swap.creation(new, known, kind), mark=mark)
+            return
+        except HostError as problem:
+            # Only the name of the locale may be wrong; whatever else is, is wrong with the last one too.
+            if kind == CHARACTER_TYPES[-1]:
+                raise HostError("the new database could not be created: %s" % problem) from None
+
+
+def _restore(change: Change, server: Superuser, new: str, dump: str, mark: str) -> None:
+    jobs = max(1, min(MAX_JOBS, os.cpu_count() or 1))
+    environment = dict(server.environment(), **_leftovers.marked(mark))
+    if not change.check_mode:
+        os.chown(dump, server.owner.uid, server.owner.gid)
+    argv = [server.programs + "/pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs,
+            "--dbname=dbname=" + _superuser.conninfo(new), dump]
+    done = change.command(argv, "restore into %s" % new, SECONDS, server.owner, environment, quiet=True)
+    if done is not None and done.rc != 0:
+        raise HostError("the dump could not be restored into UTF8: %s" % done.last_line)
+
+
+def _compare(change: Change, server: Superuser, serving: str, new: str) -> None:
+    if change.check_mode:
+        return
+    change.say("comparing all rows of %s and %s" % (serving, new))
+    found, tables, rows = differences(change.host, server, serving, new, change.say)
+    if found:
+        raise HostError("the new database does not hold the same as the old one, which serves again: %s" % "; ".join(found[:5]))
+    change.say("%d tables with %d rows are the same" % (tables, rows))
+
+
+def _hand_over(change: Change, server: Superuser, serving: str, new: str, known: dict[str, str]) -> None:
+    if change.check_mode:
+        return
+    statements = _database_swap.belongings(change.host, server, serving, new, known)
+    if statements:
+        server.execute(_superuser.MAINTENANCE, *statements, once=True)
+    change.say("collecting statistics of %s" % new)
+    server.execute(new, "ANALYZE")
+
+
+def _remove_quietly(path: str) -> None:
+    """The kept database is the better copy."""
+    if os.path.lexists(path):
+        os.unlink(path)
+
+
+UNDO = {"database_closed": _database_swap.open_again, "dump_file": _dump.remove, "new_database": _database_swap.drop_new,
+        "database_rename": _database_swap.rename_back}
