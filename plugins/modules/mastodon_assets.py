@@ -185,7 +185,7 @@ def _ground(ground: dict[str, Any]) -> tuple[str, Owner]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core ships no types
         argument_spec={
             "state": {"type": "str", "choices": ["reported", "built", "packed", "copied"], "default": "built"},
             "src": {"type": "path"},
