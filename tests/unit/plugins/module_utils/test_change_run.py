@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run from its first step to its verdict, broken off anywhere: real journal, real worker processes, real files; only the fixes are small."""
+"""A run from its first step to its verdict, broken off anywhere: real journal, worker processes and files; only the fixes are small."""
 
 from __future__ import annotations
 
