@@ -62,10 +62,14 @@ def diagnose(
                 expired[(host, name)] = over
 
     links = causes(found, facts, catalogue)
+    behind = _waived_causes(found, held, facts, links, catalogue)
     hosts: dict[str, Diagnosis] = {}
     for host in sorted({*facts, *missing}):
         if host in facts:
-            findings = [_finding((host, name), catalogue[name], facts[host], links, expired.get((host, name))) for name in found[host]]
+            findings = [
+                _finding((host, name), catalogue[name], facts[host], links, expired.get((host, name)), behind.get((host, name)))
+                for name in found[host]
+            ]
             hosts[host] = _host(
                 facts[host], findings, judged[host], {name: held[(host, name)] for name in catalogue if (host, name) in held}, catalogue
             )
@@ -115,7 +119,24 @@ def _disk_only(raw: t.Any) -> bool:
     return "disk" in raw
 
 
-def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Cause], expired: Waiver | None) -> dict[str, t.Any]:
+def _waived_causes(
+    found: t.Mapping[str, list[str]],
+    held: t.Mapping[Node, Waiver],
+    facts: t.Mapping[str, Facts],
+    links: t.Mapping[Node, Cause],
+    catalogue: t.Mapping[str, KnownIssue],
+) -> dict[Node, tuple[Node, Waiver]]:
+    """For findings that only a waived one would explain: that one. Their cause is known, though nobody is told to act upon it."""
+    if not held:
+        return {}
+    everything = {host: [*names, *(name for other, name in held if other == host)] for host, names in found.items()}
+    explained = {node: cause.explained_by for node, cause in causes(everything, facts, catalogue).items()}
+    return {node: (cause, held[cause]) for node in links if (cause := explained[node]) is not None and cause in held}
+
+
+def _finding(
+    node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Cause], expired: Waiver | None, behind: tuple[Node, Waiver] | None
+) -> dict[str, t.Any]:
     host, name = node
     link = links[node]
     scope = Scope(facts, name)
@@ -145,11 +166,26 @@ def _finding(node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Caus
     fix = finding["fix"]
     if issue.no_fix and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
+    notes = []
     if expired:
-        finding["note"] = {
-            "en": f"A waiver of this finding ended on {expired.until} ({expired.reason}).",
-            "fr": f"Une dérogation pour ce constat a pris fin le {expired.until} ({expired.reason}).",
+        notes.append(
+            {
+                "en": f"A waiver of this finding ended on {expired.until} ({expired.reason}).",
+                "fr": f"Une dérogation pour ce constat a pris fin le {expired.until} ({expired.reason}).",
+            }
+        )
+    if behind and not link.explained_by:
+        cause, waiver = shown(behind[0]), behind[1]
+        told = {
+            "en": f"Its cause is known, {cause}, and waived until {waiver.until} ({waiver.reason}).",
+            "fr": f"Sa cause est connue, {cause}, et fait l'objet d'une dérogation jusqu'au {waiver.until} ({waiver.reason}).",
         }
+        if "no_fix" in finding and not issue.explains:  # a mere symptom: its no_fix would say that nobody knows the cause
+            finding["no_fix"] = told
+        else:
+            notes.append(told)
+    if notes:
+        finding["note"] = {language: " ".join(note[language] for note in notes) for language in notes[0]}
     return finding
 
 

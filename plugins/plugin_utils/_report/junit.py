@@ -64,4 +64,5 @@ def _story(finding: Finding, language: str) -> str:
     if finding["explained_by"]:
         lines.append(f"caused by {finding['explained_by']}")
     lines += [f"{entry.get('fact') or entry.get('source')}: {entry['value']}" for entry in finding["evidence"]]
-    return clean_text("\n".join([*lines, finding["advice"][language]]), 8000)
+    lines += [finding[key][language] for key in ("advice", "no_fix", "note") if key in finding]
+    return clean_text("\n".join(lines), 8000)

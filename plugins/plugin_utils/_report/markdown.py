@@ -91,5 +91,8 @@ def _finding(finding: view.Finding, language: str) -> list[str]:
         lines.append(f"  - {text('explains', language)}: {', '.join(code(other) for other in finding['explains'][:20])}")
     lines.append(f"  - {text('fix', language)}:")
     lines += ["", block(finding["advice"][language]), ""]
+    for key in ("no_fix", "note"):
+        if key in finding:
+            lines += [f"  {escape(finding[key][language])}", ""]
     lines += [f"  [{escape(source['title'])}](<{source['url']}>)" for source in finding["sources"]]
     return [*lines, ""]

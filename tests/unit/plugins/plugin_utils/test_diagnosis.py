@@ -194,6 +194,17 @@ def test_a_waiver_holds_to_the_end_of_its_day():
     assert "disk_full" in by_id(diagnose({"db1": hosts.broken()}, waivers=waivers)["hosts"]["db1"])
 
 
+def test_a_finding_behind_a_waived_cause_says_so():
+    waivers = [{"id": name, "reason": "known", "until": "2025-11-20"} for name in ("disk_full", "sidekiq_backlog")]
+    found = by_id(only(hosts.broken(), waivers=_waivers.read_waivers(waivers, hosts.catalogue())))
+    assert found["db_connection_refused"]["note"] == {
+        "en": "Its cause is known, disk_full, and waived until 2025-11-20 (known).",
+        "fr": "Sa cause est connue, disk_full, et fait l'objet d'une dérogation jusqu'au 2025-11-20 (known).",
+    }
+    assert "note" not in found["web_down_502"]  # its cause is there to be acted upon
+    assert all("note" not in finding for finding in by_id(only(hosts.broken())).values())
+
+
 def test_an_expired_waiver_reopens_with_a_note():
     waivers = _waivers.read_waivers([{"id": "disk_full", "reason": "known", "until": datetime.date(2025, 11, 19)}], hosts.catalogue())
     finding = by_id(only(hosts.broken(), waivers=waivers))["disk_full"]

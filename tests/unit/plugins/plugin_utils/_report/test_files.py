@@ -84,6 +84,25 @@ def test_markdown_names_the_cause_and_what_to_do():
     assert "journalctl --vacuum-size=500M" in text
 
 
+def test_why_nothing_is_done_stands_in_every_file():
+    diagnosis = hosts.diagnose({"web1": hosts.broken()})
+    finding = diagnosis["hosts"]["web1"]["findings"][0]
+    finding.update(no_fix={"en": "No *cure*.", "fr": "Pas de *remède*."}, note={"en": "A note.", "fr": "Une note."})
+    assert "\n  Pas de \\*remède\\*.\n\n  Une note.\n" in markdown.render(diagnosis, "fr")
+    failure = next(ET.fromstring(junit.render(diagnosis, "fr")).iter("failure"))
+    assert failure.text.endswith("\nPas de *remède*.\nUne note.")
+    assert "Pas de *remède*." in html.render(diagnosis, "fr")
+
+
+def test_html_says_what_is_english_only():
+    page = html.render(HOSTILE, "fr")
+    shown = re.findall(r'<(?:span|p) class="(?:value )?as-is" lang="(\w*)">([^<]*)', page)
+    assert {language for language, _text in shown} == {"en", ""}  # log lines are in whatever language their server speaks
+    assert any(text.startswith("unreachable: ") for language, text in shown if language == "en")
+    hidden = re.search(r'html\[lang="fr"\] body \[lang="en"\]:not\(([^)]*)\)', page)[1]
+    assert ".as-is" in hidden
+
+
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_html_escapes_and_allows_only_its_own(language):
     page = html.render(HOSTILE, language)
