@@ -82,7 +82,8 @@ class Site:
             self.change.write(path, wanted[path])
         done = self.change.command(["nginx", "-t", "-q"], "nginx -t", TEST_SECONDS, quiet=True)
         if done is not None and done.rc != 0:
-            raise Refused("nginx refused the new configuration, which was taken back: %s" % done.last_line)
+            told = [line.strip() for line in done.output.splitlines() if line.strip()] or ["it gave no reason"]
+            raise Refused("nginx refused the new configuration, which was taken back: %s" % told[0][:300])
         self.change.reload(self.unit)
 
     def _demand(self, done: Completed, what: str) -> None:

@@ -143,7 +143,8 @@ def _below(handle: int, folder: str, device: int, only: tuple[str, ...] | None, 
                 status = os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone meanwhile
-            if status.st_dev != device or not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+            # Files of an overlay tell the device of their layer; only a directory can be another filesystem.
+            if not (stat.S_ISREG(status.st_mode) or (stat.S_ISDIR(status.st_mode) and status.st_dev == device)):
                 continue
             yield folder, entry.name, status
             if stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
