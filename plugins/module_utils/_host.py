@@ -216,21 +216,21 @@ class Host:
         """(bytes on disk below path on its own filesystem, whether all of it was counted before `until` and within `most` entries)."""
         total, seen = 0, 0
         waiting = [path]
-        device = -1
+        top = self.stat(path)
         while waiting:
             try:
                 with os.scandir(waiting.pop()) as entries:
                     for entry in entries:
                         status = entry.stat(follow_symlinks=False)
-                        device = status.st_dev if device < 0 else device
                         seen += 1
                         if seen > most or (seen % 256 == 0 and time.monotonic() > until):
                             return total, False
-                        if status.st_dev != device:
-                            continue
-                        total += status.st_blocks * 512
+                        # Files of an overlay tell the device of their layer; only a directory can be another filesystem.
                         if stat.S_ISDIR(status.st_mode):
+                            if top is None or status.st_dev != top.st_dev:
+                                continue
                             waiting.append(entry.path)
+                        total += status.st_blocks * 512
             except OSError:
                 continue
         return total, True

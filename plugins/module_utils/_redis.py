@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask a Redis (or Valkey, KeyDB) server, over its own protocol RESP2 (private, may change any time).
 
-Only commands that read are ever sent: AUTH, SELECT, INFO, CONFIG GET and the readers of Sidekiq's keys.
+Only commands that read are sent: AUTH, SELECT, INFO, CONFIG GET and the readers of Sidekiq's keys; a fix widens that by name.
 Source of the protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
@@ -89,6 +89,8 @@ def from_url(url: str, lone_user_is_password: bool = False) -> Target:
 class Redis:
     """One connection of at most `seconds`. Use as a context manager."""
 
+    commands = READERS
+
     def __init__(self, connect: Connector, target: Target, seconds: float = 10.0) -> None:
         self._buffer = bytearray()
         self._taken = 0
@@ -132,7 +134,7 @@ class Redis:
         """Send commands in one go, give their replies in order: str, int, list, None, or ErrorReply."""
         request = bytearray()
         for command in commands:
-            if command[0] not in READERS and tuple(command[:2]) != ("CONFIG", "GET"):
+            if command[0] not in self.commands and tuple(command[:2]) != ("CONFIG", "GET"):
                 raise ValueError("not a reading command: " + command[0])
             request += b"*%d\r\n" % len(command)
             for word in command:
