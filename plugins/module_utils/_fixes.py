@@ -26,6 +26,7 @@ class Fix(NamedTuple):
 FIXES = {
     "reclaim_disk": Fix("prune", "disk"),
     "add_swap": Fix("change", "memory"),
+    "let_redis_save": Fix("change", "stores"),
     "convert_encoding": Fix("rebuild", "stores", once_a_database=True),
     "migrate_database": Fix("schema", "schema", once_a_database=True),
     "rebuild_assets": Fix("change", "assets"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         enable_request_log,
         fix_media_permissions,
         install_media_tools,
+        let_redis_save,
         migrate_database,
         raise_proxy_timeouts,
         rebuild_assets,
