@@ -27,6 +27,7 @@ _MOST_SAMPLES = 3
 class Judgement(t.NamedTuple):
     state: str  # found | clear | unknown | not_applicable
     reason: str = ""
+    excused: bool = False  # clear by counter-evidence alone, such as "it was just started"
 
 
 def judge(issue: KnownIssue, facts: Facts) -> Judgement:
@@ -47,7 +48,7 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
         for expression in issue.unless:
             try:
                 if scope.condition(expression):
-                    return Judgement("clear")
+                    return Judgement("clear", excused=True)
             except Undecided:
                 continue  # counter-evidence nobody could read refutes nothing
         return Judgement("found")

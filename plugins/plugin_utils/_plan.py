@@ -23,9 +23,16 @@ DAY_SECONDS = 86400.0
 MOST_CURES = 3  # of one finding on one host in a day; then something else keeps breaking it
 APP_ROLES = ("web", "sidekiq", "streaming")
 
+OPTIONS: dict[str, t.Any] = {
+    "impact": {"type": "str", "choices": list(IMPACTS), "default": "restart"},
+    "only": {"type": "list", "elements": "str", "default": []},
+    "skip": {"type": "list", "elements": "str", "default": []},
+    "build_host": {"type": "str", "default": ""},
+}
+
 Step = dict[str, t.Any]
 Plan = dict[str, t.Any]
-Tried = t.AbstractSet[tuple[str, str, str]]
+Tried = t.AbstractSet[tuple[str, str]]
 
 _WHY: dict[str, tuple[str, str]] = {
     "recorded": ("the facts were recorded, the host was not asked", "les faits ont été enregistrés, l'hôte n'a pas été interrogé"),
@@ -75,20 +82,18 @@ class Done:
     worked: bool = True
 
 
-def read_policy(impact: str, only: t.Sequence[t.Any], skip: t.Sequence[t.Any], build_host: str, issues: t.Iterable[str]) -> Policy:
+def policy_of(options: t.Mapping[str, t.Any], issues: t.Iterable[str]) -> Policy:
     """The policy; PlanError names what is no fix and no known issue: a typo must not widen or narrow what is done."""
-    if impact not in IMPACTS:
-        raise PlanError(f'mastodon_remediate_impact: "{clean_line(impact, 60)}" is not one of {", ".join(IMPACTS)}')
     known = [*FIXES, *issues]
-    for variable, names in (("mastodon_remediate_only", only), ("mastodon_remediate_skip", skip)):
-        for name in names:
+    for option in ("only", "skip"):
+        for name in options[option]:
             if name not in known:
-                meant = difflib.get_close_matches(str(name), known, 1)
+                meant = difflib.get_close_matches(name, known, 1)
                 raise PlanError(
-                    f'{variable}: "{clean_line(name, 60)}" is neither a fix nor a known issue'
+                    f'mastodon_remediate_{option}: "{clean_line(name, 60)}" is neither a fix nor a known issue'
                     + (f'; did you mean "{meant[0]}"?' if meant else f"; fixes are {', '.join(sorted(FIXES))}")
                 )
-    return Policy(impact, tuple(map(str, only)), tuple(map(str, skip)), build_host)
+    return Policy(options["impact"], tuple(options["only"]), tuple(options["skip"]), options["build_host"])
 
 
 def plan(
@@ -102,7 +107,7 @@ def plan(
 ) -> Plan:
     """Steps of each host (or of `hosts`), in the order in which the hosts are worked on.
 
-    `done`: (fix, group) to what another host did already in this run; `tried`: (issue, fix, options) that this run did on this host.
+    `done`: (fix, group) to what another host did already in this run; `tried`: (issue, fix) that this run did on this host.
     """
     group = groups(facts)
     by_group = dict(done or {})
@@ -113,7 +118,8 @@ def plan(
             _once_a_database(host, group[host], steps, facts[host], by_group, policy, done or {})
         ordered = sorted(steps.values(), key=lambda step: (PHASES.index(step["phase"]), list(FIXES).index(step["fix"])))
         planned[host] = {"steps": ordered}
-    return {"hosts": planned}
+    copies = any(step["fix"] == "copy_assets" and step["allowed"] for each in planned.values() for step in each["steps"])
+    return {"hosts": planned, "copies_assets": copies}
 
 
 def _steps(host: str, diagnosed: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any], policy: Policy, tried: Tried) -> dict[str, Step]:
@@ -126,7 +132,7 @@ def _steps(host: str, diagnosed: t.Mapping[str, t.Any], facts: t.Mapping[str, t.
         options = dict(fix.get("options", {}))
         if name == "rebuild_assets" and policy.build_host and policy.build_host != host:
             name, options = "copy_assets", {**options, "build_host": policy.build_host}
-        if (finding["id"], name, options_key(options)) in tried:
+        if (finding["id"], name) in tried:
             continue
         step: Step = {
             "fix": name,
@@ -142,10 +148,6 @@ def _steps(host: str, diagnosed: t.Mapping[str, t.Any], facts: t.Mapping[str, t.
         _judge_step(step, facts, policy, bool(diagnosed.get("recorded")))
         _add(steps, step)
     return steps
-
-
-def options_key(options: t.Mapping[str, str]) -> str:
-    return " ".join(f"{name}={options[name]}" for name in sorted(options))
 
 
 def _add(steps: dict[str, Step], step: Step) -> None:

@@ -11,6 +11,7 @@ the controller's temporary folder of the run (0700, removed at its end).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -35,8 +36,7 @@ def listen(columns: int) -> None:
 
 def remembered(name: str, key: t.Any, make: t.Callable[[], t.Any]) -> t.Any:
     """The JSON value `make` gives, made once in a run: 500 hosts would else each read the whole catalogue."""
-    digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()[:16]
-    path = _folder() / f"mastodon-{name}-{digest}.json"
+    path = _folder() / f"mastodon-{name}-{_digest(json.dumps(key, default=str))}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
     value = make()
@@ -56,6 +56,41 @@ def take_summaries() -> list[str]:
         texts.append(path.read_text(encoding="utf-8"))
         path.unlink(missing_ok=True)
     return texts
+
+
+class Board:
+    """What the hosts of one task tell each other while they are worked on, and the locks they take."""
+
+    def __init__(self, task: str) -> None:
+        self.path = _folder() / f"mastodon-board-{_digest(task)}"
+        self.path.mkdir(mode=0o700, exist_ok=True)
+
+    def leave(self, kind: str, key: str, value: t.Any) -> None:
+        _put(self.path / f"{kind}-{_digest(key)}.json", json.dumps({"key": key, "value": value}, default=str))
+
+    def read(self, kind: str) -> dict[str, t.Any]:
+        """All that was left of a kind, by key."""
+        found = {}
+        for path in sorted(self.path.glob(f"{kind}-*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                told = json.loads(path.read_text(encoding="utf-8"))
+                found[str(told["key"])] = told["value"]
+        return found
+
+    @contextlib.contextmanager
+    def lock(self, name: str, waiting: t.Callable[[], None]) -> t.Iterator[None]:
+        """Only one process at a time; the kernel frees it when the process dies. `waiting` is called when it is taken."""
+        with (self.path / f"lock-{_digest(name)}").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _folder() -> pathlib.Path:

@@ -1,0 +1,62 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Remediate the hosts, one by one: what is planned is applied, proven, and kept or undone."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ansible.utils.unsafe_proxy import wrap_var
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis, _options, _plan, _play, _waivers
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import HostAction, Result
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._door import HostDoor
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._run_folder import Board
+
+OPTIONS: dict[str, t.Any] = {
+    **_plan.OPTIONS,
+    "assets_archive": {"type": "path"},
+    "waivers": {"type": "list", "elements": "dict", "default": []},
+    "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
+    "gather_timeout": {"type": "float", "default": 10},
+    "log_since": {"type": "str", "default": "1h"},
+    "root": {"type": "str", "default": ""},
+}
+
+
+class ActionModule(HostAction):
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
+        options = _options.checked(OPTIONS, self._task.args)
+        catalogue = _catalogue.load(str(pathlib.Path(name).absolute()) for name in options["known_issues_dirs"])
+        host = variables["inventory_hostname"]
+        hosts = list(variables.get("ansible_play_hosts_all") or [host])
+        facts, missing, _mistakes = _play.collect(hosts, variables["hostvars"])
+        policy = _plan.policy_of(options, catalogue)
+        if host not in facts or facts[host].get("schema") != 1:
+            result.update(failed=True, msg=missing.get(host, "has no facts of this version"), remediation={"not_touched": "no facts"})
+            return
+        door = HostDoor(self, variables, options)
+        job = Remediation(
+            host=host,
+            door=door,
+            facts={name: _diagnosis.plain(fact) for name, fact in facts.items()},
+            catalogue=catalogue,
+            waivers=_waivers.read_waivers(options["waivers"], catalogue),
+            policy=policy,
+            board=Board(str(self._task._uuid)),
+            log_since=options["log_since"],
+            check_mode=bool(self._task.check_mode),
+        )
+        told = job.run()
+        result["changed"] = door.changed
+        result["remediation"] = wrap_var(told)  # type: ignore[no-untyped-call]
+        if door.diff and self._task.diff:
+            result["diff"] = door.diff
+        if job.observed:
+            result["ansible_facts"] = {"mastodon": wrap_var(job.facts[host])}  # type: ignore[no-untyped-call]
+        if told["failed"]:
+            result.update(failed=True, msg="; ".join(told["failed"]))

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of the action plugin of this name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mastodon_remediate
+short_description: Apply the documented fixes to Mastodon servers, prove them, and undo what did not cure
+version_added: 1.0.0
+author:
+  - fediops.mastodon contributors (@fediops)
+description:
+  - Plans the fixes for what is wrong with the host by the facts that M(fediops.mastodon.mastodon_facts) read, applies what is allowed,
+    looks at the host again, keeps what cured and undoes what did not. At most three rounds, since a cure may uncover the next cause.
+  - Use it by the role P(fediops.mastodon.remediate#role), which also reports.
+  - The work is done by M(fediops.mastodon.mastodon_fix) in a process on the host, which goes on when the connection is lost.
+  - Two hosts of one instance are never worked on at once. When a host got worse, no further one is begun.
+options:
+  impact:
+    description:
+      - The highest impact that may be done.
+      - V(start) starts or reloads; V(restart) restarts; V(change) changes configuration, packages, swap and assets and keeps what was
+        before; V(prune) deletes what Mastodon can fetch again; V(schema) migrates the database; V(rebuild) rewrites it.
+    type: str
+    choices: [start, restart, change, prune, schema, rebuild]
+    default: restart
+  only:
+    description: Fixes or known issues to which to keep, by name. Empty means all.
+    type: list
+    elements: str
+    default: []
+  skip:
+    description: Fixes or known issues to leave out, by name.
+    type: list
+    elements: str
+    default: []
+  build_host:
+    description: Host that builds the assets of which the others get a copy. Empty means that each builds its own.
+    type: str
+    default: ''
+  assets_archive:
+    description: Archive that M(fediops.mastodon.mastodon_assets) packed on O(build_host).
+    type: path
+  waivers:
+    description: Findings somebody decided to live with, as for M(fediops.mastodon.mastodon_diagnose). They are not remediated.
+    type: list
+    elements: dict
+    default: []
+  known_issues_dirs:
+    description: Directories on the controller with further known issues, as for M(fediops.mastodon.mastodon_diagnose).
+    type: list
+    elements: path
+    default: []
+  gather_timeout:
+    description: Seconds one subset of the facts may take when the host is looked at again.
+    type: float
+    default: 10
+  log_since:
+    description: How far to look back in the logs at the end. What is older than a cure no longer counts for what was cured.
+    type: str
+    default: 1h
+  root:
+    description: Directory of the Mastodon checkout. When empty it is found.
+    type: str
+    default: ''
+attributes:
+  action:
+    description: Has an action plugin, which does the planning and the judging on the controller.
+    support: full
+  check_mode:
+    description: Shows the plan; nothing is written on the host.
+    support: full
+  diff_mode:
+    description: Shows what changes, secrets masked.
+    support: full
+  platform:
+    description: Operating systems that are supported.
+    support: full
+    platforms: linux
+notes:
+  - Run it as root (C(become=true)).
+seealso:
+  - module: fediops.mastodon.mastodon_fix
+  - module: fediops.mastodon.mastodon_rollback
+"""
+
+EXAMPLES = r"""
+- name: Read the facts
+  fediops.mastodon.mastodon_facts:
+  become: true
+
+- name: Cure what starting and restarting can cure
+  fediops.mastodon.mastodon_remediate:
+    impact: restart
+  become: true
+  throttle: 1
+"""
+
+RETURN = r"""
+remediation:
+  description: What was done.
+  returned: always, but for bad input
+  type: dict
+  contains:
+    run:
+      description: Id of the last run, for M(fediops.mastodon.mastodon_rollback). Absent when nothing was due.
+      type: str
+    runs:
+      description: Ids of all rounds, oldest first.
+      type: list
+      elements: str
+    rounds:
+      description: How often the host was worked on.
+      type: int
+    steps:
+      description:
+        - Each with C(fix), C(issues), C(impact), C(state), C(reason), C(changes), and the evidence C(before) and C(after).
+        - C(state) is V(kept), V(undone), V(failed), V(refused), V(nothing), V(not_allowed), V(not_touched), or in check mode V(planned).
+      type: list
+      elements: dict
+    worse:
+      description: Severe findings that were not there before.
+      type: list
+      elements: str
+    failed:
+      description: Why the task failed; empty when it did not.
+      type: list
+      elements: str
+ansible_facts:
+  description: The facts as they are afterwards.
+  returned: when the host was worked on
+  type: dict
+"""

@@ -1,0 +1,265 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Remediation of one host: plan, act, observe, keep or undo, at most three rounds. Private to this collection.
+
+docs/remediation.md is the contract. How the host is reached is the business of the door (`plugins/action/mastodon_remediate.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _verdict
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import branch, entries
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import groups
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import judge
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import KnownIssue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import Done, Plan, Policy, plan
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._run_folder import Board
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._waivers import Waiver
+
+MOST_ROUNDS = 3
+SETTLE_SECONDS = 3.0  # a service that dies right after its start is seen to be dead
+PATIENCE_SECONDS = 30.0  # for a finding to go
+GRACE_SECONDS = 60.0  # for a finding that is held back because a service was just started
+LOOK_AGAIN_SECONDS = 4.0
+ACTED = ("kept", "undone", "failed")
+
+Facts = dict[str, t.Any]
+Result = dict[str, t.Any]
+Step = dict[str, t.Any]
+
+
+class Trouble(Exception):
+    """One sentence: why the remediation of this host cannot go on."""
+
+
+class Door(t.Protocol):
+    """A host as remediation needs it. Everything raises Trouble."""
+
+    def begin(self, steps: list[Step]) -> Result:
+        """Apply the steps: run.json when the host is done with them."""
+
+    def rehearse(self, steps: list[Step]) -> Result:
+        """What the steps would do."""
+
+    def settle(self, run_id: str, reasons: dict[int, str]) -> Result:
+        """Keep or undo: run.json when the host is done with it."""
+
+    def observe(self, log_since: str) -> Facts: ...
+
+    def say(self, text: str) -> None: ...
+
+
+@dataclasses.dataclass
+class Remediation:
+    host: str
+    door: Door
+    facts: dict[str, Facts]  # of all hosts of the play that have some
+    catalogue: t.Mapping[str, KnownIssue]
+    waivers: t.Sequence[Waiver]
+    policy: Policy
+    board: Board
+    log_since: str
+    check_mode: bool
+
+    def __post_init__(self) -> None:
+        group_of = groups(self.facts)
+        self.group = group_of[self.host]
+        self.facts = {host: facts for host, facts in self.facts.items() if group_of[host] == self.group}
+        self.tried: set[tuple[str, str]] = set()
+        self.told: Result = {"rounds": 0, "runs": [], "steps": []}
+        self.observed = False
+
+    # -- the whole -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """The remediation of this host, also when it broke off; `failed` holds the reasons."""
+        planned = self._plan()
+        if not self._is_due(planned):
+            return self._finished(planned)
+        if self.check_mode:
+            self._rehearse(planned)
+            return self._finished(planned)
+        with self.board.lock(self.group, lambda: self.door.say("waits: another host of this instance is being worked on")):
+            stopped = self.board.read("stopped")
+            if stopped:
+                self.told["not_touched"] = next(iter(stopped.values()))
+                return self._finished(planned)
+            try:
+                self._rounds(planned)
+            except Trouble as trouble:
+                self.told["error"] = str(trouble)
+            finally:
+                self._tell_the_others()
+        return self._finished(self._plan())
+
+    def _rounds(self, planned: Plan) -> None:
+        if self._refresh():
+            planned = self._plan()
+        self.before = self._diagnosed()
+        while self._is_due(planned) and self.told["rounds"] < MOST_ROUNDS and not self.told.get("worse"):
+            self.told["rounds"] += 1
+            self._round([step for step in self._steps(planned) if step["allowed"]])
+            planned = self._plan()
+
+    def _round(self, due: list[Step]) -> None:
+        before = self._diagnosed()
+        self.tried |= {(issue, step["fix"]) for step in due for issue in step["issues"]}
+        for step in due:
+            self.door.say(f"{step['fix']} for {', '.join(step['issues'])}")
+        run = self.door.begin(due)
+        after, reasons = before, {}
+        if any(step["state"] == "applied" for step in run["steps"]):
+            after = self._watch(run["steps"])
+            reasons = _verdict.verdicts(run["steps"], self.before, after)
+            self.told["worse"] = _verdict.got_worse(self.before, after)
+        for number, reason in reasons.items():
+            self.door.say(f"undoing step {number}: {reason}")
+        run = self.door.settle(run["id"], reasons)
+        self._note(run, before, after)
+        self._observe(self.log_since)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> Plan:
+        done = {
+            (fix, self.group): Done(told["host"], tuple(told["issues"]), told["worked"])
+            for fix in FIXES
+            for told in self.board.read(f"done-{fix}").values()
+            if told["group"] == self.group
+        }
+        diagnosis = self._diagnosis()
+        return plan(diagnosis, self.facts, self.policy, hosts=[self.host], done=done, tried=self.tried)
+
+    def _steps(self, planned: Plan) -> list[Step]:
+        return t.cast("list[Step]", planned["hosts"][self.host]["steps"])
+
+    def _is_due(self, planned: Plan) -> bool:
+        """Something may be done, or a run that somebody left open is to be finished or undone."""
+        left_open = "open" in branch(self.facts[self.host], "remediation") and not self.facts[self.host].get("recorded")
+        return any(step["allowed"] for step in self._steps(planned)) or (left_open and not self.told["rounds"])
+
+    def _diagnosis(self) -> _diagnosis.Diagnosis:
+        return _diagnosis.diagnose(self.facts, self.catalogue, waivers=self.waivers, now=time.time(), run={})
+
+    def _diagnosed(self) -> Result:
+        return t.cast("Result", self._diagnosis()["hosts"][self.host])
+
+    def _observe(self, log_since: str) -> None:
+        self.facts[self.host] = self.door.observe(log_since)
+        self.observed = True
+
+    def _refresh(self) -> bool:
+        """What other hosts of the instance became since these facts were read; then this one is looked at again too."""
+        others = {host: facts for host, facts in self.board.read("facts").items() if host in self.facts and host != self.host}
+        self.facts.update(others)
+        if others:
+            self._observe(self.log_since)
+        return bool(others)
+
+    def _watch(self, steps: list[Step]) -> Result:
+        """The diagnosis after the acts, of log lines since then; looked at again as long as that may change the verdict."""
+        start = time.monotonic()
+        judged = [step for step in steps if step["state"] == "applied" and not step.get("not_in_effect")]
+        issues = sorted({issue for step in judged for issue in _verdict.must_be_gone(step)})
+        time.sleep(SETTLE_SECONDS)
+        while True:
+            passed = time.monotonic() - start
+            self._observe(f"{max(1, int(passed))}s")
+            after = self._diagnosed()
+            there = {*_verdict.findings(after), *(entry["id"] for entry in after["unknown"])}
+            still = [issue for issue in issues if issue in there]
+            held = [issue for issue in issues if judge(self.catalogue[issue], self.facts[self.host]).excused]
+            if not (still and passed < PATIENCE_SECONDS) and not (held and passed < GRACE_SECONDS):
+                return after
+            self.door.say(f"looking again: {', '.join(still or held)}")
+            time.sleep(LOOK_AGAIN_SECONDS)
+
+    def _rehearse(self, planned: Plan) -> None:
+        due = [step for step in self._steps(planned) if step["allowed"]]
+        copied = [step for step in due if step["fix"] == "copy_assets"]  # the build host builds nothing in check mode
+        for step in copied:
+            change = {"what": f"assets of {step['options']['build_host']} take the place of those here"}
+            self.told["steps"].append(told_of({**step, "changes": [change]}, "planned", [], []))
+        due = [step for step in due if step not in copied]
+        if not due:
+            return
+        try:
+            run = self.door.rehearse(due)
+        except Trouble as trouble:
+            self.told["error"] = str(trouble)
+            return
+        here = self._diagnosed()
+        for step in run["steps"]:
+            state = "planned" if step["state"] == "applied" else step["state"]
+            self.told["steps"].append(told_of(step, state, _verdict.evidence(step["issues"], here), []))
+
+    def _note(self, run: Result, before: Result, after: Result) -> None:
+        self.told["runs"].append(run["id"])
+        self.told["run"] = run["id"]
+        if run.get("recovered"):
+            self.told["recovered"] = [clean_line(name, 60) for name in run["recovered"]]
+        for step in run["steps"]:
+            told = told_of(step, step["state"], _verdict.evidence(step["issues"], before), _verdict.evidence(step["issues"], after))
+            self.told["steps"].append({**told, "run": run["id"]})
+            if FIXES[step["fix"]].once_a_database and step["state"] in ACTED:
+                mine = {"host": self.host, "group": self.group, "issues": step["issues"], "worked": step["state"] == "kept"}
+                self.board.leave(f"done-{step['fix']}", self.group, mine)
+        problems = [clean_line(problem) for problem in entries(run.get("problems"))]
+        if problems:
+            self.told["problems"] = problems[:20]
+
+    def _tell_the_others(self) -> None:
+        if self.told["runs"]:
+            self.board.leave("facts", self.host, self.facts[self.host])
+        broken = [step for step in self.told["steps"] if step["state"] == "failed" and "could not be taken back" in step.get("reason", "")]
+        if self.told.get("worse") or broken:
+            self.board.leave("stopped", self.host, f"{self.host} got worse")
+
+    def _finished(self, planned: Plan) -> Result:
+        for step in self._steps(planned):
+            if not step["allowed"] or self.told.get("not_touched"):
+                here = self._diagnosed()
+                told = {**step, "state": "not_allowed" if not step["allowed"] else "not_touched"}
+                self.told["steps"].append({**told, "before": _verdict.evidence(step["issues"], here)})
+        reasons = []
+        if self.told.get("error"):
+            reasons.append(self.told["error"])
+        if self.told.get("worse"):
+            reasons.append(f"the host got worse: {', '.join(self.told['worse'])}")
+        if not self.check_mode:
+            for step in self.told["steps"]:
+                if step["state"] in ("undone", "failed"):
+                    reasons.append(f"{step['fix']} {'was undone' if step['state'] == 'undone' else 'failed'}: {step['reason']}")
+                if step.get("escalated"):
+                    reasons.append(f"{step['fix']} was not done again: {step['why_not']['en']}")
+        self.told["failed"] = [clean_line(reason, 600) for reason in reasons]
+        if self.check_mode:
+            self.told["check_mode"] = True
+        return self.told
+
+
+def told_of(step: Step, state: str, before: t.Sequence[str] = (), after: t.Sequence[str] = ()) -> Step:
+    """A step of run.json as the report tells it: what came from the host is cleaned and bounded."""
+    told: Step = {
+        "fix": step["fix"],
+        "issues": list(step["issues"]),
+        "impact": step["impact"],
+        "state": state,
+        "reason": clean_line(step.get("reason") or "", 1000),
+        "changes": [clean_line(change["what"], 300) for change in entries(step.get("changes"))[:200]],
+        "before": list(before),
+        "after": list(after),
+    }
+    if not step.get("undoable", True):
+        told["cannot_undo"] = clean_line(step.get("kept_because") or "its effect cannot be taken back")
+    if not _verdict.must_be_gone(step):
+        told["judged"] = False
+    return told
