@@ -57,6 +57,12 @@ MIXED = {"web1": hosts.broken(), "db1": hosts.healthy(), "web3": hosts.hostile()
 GONE = {"web2": "unreachable: no route to host"}
 
 
+def test_english_only_reasons_and_evidence_are_shown_in_french(show):
+    page = show(MIXED, "fr", unreachable=GONE)
+    for words in ("no route to host", "PG::DiskFull: could not extend file"):
+        assert page.get_by_text(words).first.is_visible()
+
+
 def test_it_renders_the_cause_first(show):
     page = show(MIXED, unreachable=GONE)
     assert page.title() == "Mastodon diagnosis: 2 of 4 servers have faults"

@@ -61,8 +61,10 @@ def test_make_diagnose_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
     arguments = f"ARGS=-e mastodon_report_dir={report}"
     output = run(clone, "make", "diagnose", "INVENTORY=../own/hosts.yml", arguments)
     assert_diagnosed(report, output)
-    output = run(tmp_path, "make", "-C", str(clone), "diagnose", "INVENTORY=own/hosts.yml", arguments, PWD=str(tmp_path))
-    assert_diagnosed(report, output)
+    shutil.rmtree(clone / "mastodon-report")
+    output = run(tmp_path, "make", "-C", str(clone), "diagnose", "INVENTORY=own/hosts.yml", PWD=str(tmp_path))
+    assert_diagnosed(tmp_path / "mastodon-report", output)
+    assert not (clone / "mastodon-report").exists()
     output = run(clone, "make", "diagnose", "INVENTORY=no-such.yml", code=2)
     assert "No inventory at no-such.yml." in output
 
