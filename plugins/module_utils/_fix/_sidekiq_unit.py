@@ -63,7 +63,7 @@ def _made_from(change: Change, model: dict[str, Any], queues: list[str]) -> str:
     else:
         command = exec_start.with_queues(command, [name for name in queues if name not in rest])
     command = exec_start.with_threads(command, THREADS)
-    return drop_in.HEADER % "queues" + text + "\n".join([
+    return "# Written by fediops.mastodon (cover_queues); its rollback takes it away.\n" + text + "\n".join([
         "[Unit]", "Description=Sidekiq of Mastodon for queues that no other process takes", "[Service]", "ExecStart=",
         "ExecStart=" + command, "Environment=DB_POOL=%d" % THREADS, ""])
 
