@@ -34,6 +34,7 @@ TOOL_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
                     "SYSTEMD_PAGER": "", "HOME": "/"}
 
 
+LOG_GROUPS = ("adm", "systemd-journal")  # members may read logs and no more, so they can be advised
 JOURNAL_FIELDS = ("MESSAGE", "_SYSTEMD_UNIT", "UNIT", "SYSLOG_IDENTIFIER", "_PID", "_TRANSPORT")
 
 
@@ -58,8 +59,32 @@ class Owner(NamedTuple):
 def sentence(problem: OSError, what: str) -> HostError:
     """Turn an OSError into the one sentence of a HostError; permission problems become HostDenied."""
     if problem.errno in (errno.EACCES, errno.EPERM):
-        return HostDenied("%s may not be read by user %s; run with become: true (as root)" % (what, current_user()))
+        return denied(what)
     return HostError("%s could not be read: %s" % (what, os.strerror(problem.errno) if problem.errno else problem))
+
+
+def denied(what: str, path: str = "") -> HostDenied:
+    """The one sentence of a HostDenied; `path` is where `what` lies, unless it says so itself."""
+    group = _log_group(path or what)
+    return HostDenied("%s may not be read by user %s; run with become: true (as root)%s"
+                      % (what, current_user(), " or make that user a member of the group %s" % group if group else ""))
+
+
+def _log_group(path: str) -> str:
+    """The group of LOG_GROUPS whose members may pass where we could not: the path, or the last folder on the way that can be seen."""
+    while path.startswith("/"):
+        try:
+            status = os.stat(path)
+        except OSError:
+            path = os.path.dirname(path) if path != "/" else ""
+            continue
+        needed = stat.S_IRGRP | (stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else 0)
+        try:
+            name = grp.getgrgid(status.st_gid).gr_name
+        except KeyError:
+            return ""
+        return name if name in LOG_GROUPS and status.st_mode & needed == needed else ""
+    return ""
 
 
 def current_user() -> str:
@@ -304,7 +329,7 @@ class Host:
         files = [path for place in places for path in glob.glob(place + "/*/system.journal")]
         if os.geteuid() != 0 and not any(os.access(path, os.R_OK) for path in files):
             # journalctl itself would answer with silence, which looks like a server without errors.
-            raise HostDenied("the journal may not be read by user %s; run with become: true (as root)" % current_user())
+            raise denied("the journal", files[0] if files else "")
         return self.stream(journal_arguments(units, since_epoch, lines), deadline, max_bytes)
 
     def _start(self, argv: Sequence[str], owner: Owner | None, environment: dict[str, str] | None, stderr: int) -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, RAILS_FILES, parse
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, Owner, current_user
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, Owner, denied
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import parse_version, rules
 
@@ -84,7 +84,7 @@ def _checked(host: Host, path: str) -> str:
         return ""
     if not host.is_dir(path):
         if host.is_denied(path):
-            raise HostDenied("%s may not be read by user %s; run with become: true (as root)" % (path, current_user()))
+            raise denied(path)
         return ""
     try:
         text = host.text(path + "/" + VERSION_FILE, 65536)

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import errno
+import grp
 import os
 import socket
 import threading
 import time
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, sentence
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import ask_health
 
 
@@ -95,3 +98,23 @@ def test_a_server_that_drips_bytes_is_given_up(host: Host) -> None:
     begin = time.monotonic()
     assert ask_health(host, address, "/health", {}, seconds=1.0)["error"]["kind"] == "timeout"
     assert time.monotonic() - begin < 2.5
+
+
+@pytest.mark.parametrize(("group", "mode", "folder", "helps"), [
+    ("adm", 0o640, 0o755, True), ("systemd-journal", 0o640, 0o755, True), ("mastodon", 0o640, 0o755, False), ("adm", 0o600, 0o755, False),
+    ("adm", None, 0o750, True), ("adm", None, 0o710, False), ("adm", None, 0o700, False),
+])  # fmt: skip
+def test_a_refusal_names_the_group_that_would_do(
+    group: str, mode: int | None, folder: int, helps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grp, "getgrgid", lambda _gid: SimpleNamespace(gr_name=group))
+    path = tmp_path / "log" / "error.log"
+    path.parent.mkdir()
+    if mode is not None:  # else it cannot be seen: the folder decides
+        path.touch()
+        path.chmod(mode)
+    path.parent.chmod(folder)
+    told = str(sentence(OSError(errno.EACCES, ""), str(path)))
+    assert told.startswith(f"{path} may not be read by user ")
+    end = f"; run with become: true (as root) or make that user a member of the group {group}"
+    assert told.endswith(end if helps else "; run with become: true (as root)")
