@@ -5,7 +5,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 export INVENTORY LIMIT
-export CALLED_FROM := $(PWD)
+# Only make -C leaves the folder of the caller, and sets the flag w unless told not to; without it $PWD may be anything.
+export CALLED_FROM := $(if $(findstring w,$(firstword -$(MAKEFLAGS)))$(filter --no-print-directory,$(MAKEFLAGS)),$(PWD),$(CURDIR))
 
 .PHONY: help
 help: ## list what can be made
