@@ -117,7 +117,7 @@ def _end_group(group: int) -> None:
         end = time.monotonic() + wait
         while time.monotonic() < end:
             try:
-                if os.waitpid(group, os.WNOHANG | os.WNOWAIT if hasattr(os, "WNOWAIT") else os.WNOHANG) != (0, 0):
+                if os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:  # waitpid knows no WNOWAIT
                     return
             except ChildProcessError:
                 return
