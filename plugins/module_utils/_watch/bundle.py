@@ -83,4 +83,4 @@ def _source(name: str) -> str | None:
     if spec is None or get_source is None or spec.submodule_search_locations is not None:
         return None
     text = get_source(name)
-    return text if isinstance(text, str) else None
+    return text.decode("utf-8") if isinstance(text, bytes) else text if isinstance(text, str) else None  # Ansible's own loader gives bytes

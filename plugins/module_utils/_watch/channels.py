@@ -9,6 +9,7 @@ of our own words. Each way runs in a process of its own that is killed at its de
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -139,12 +140,16 @@ def _mail(mail: Mapping[str, Any], password: str, notice: Notice) -> Dict[str, A
             if mail["smtp_tls"] == "tls"
             else smtplib.SMTP(*place, local_hostname="localhost", timeout=SECONDS)
         )
-        with client:
+        try:
             if mail["smtp_tls"] == "starttls":
                 client.starttls(context=context)
             if mail.get("smtp_user"):
                 client.login(mail["smtp_user"], password)
             client.sendmail(mail["from"], list(mail["to"]), data)
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                client.quit()  # the mail is taken, whatever is said to that
+        finally:
+            client.close()
     except smtplib.SMTPResponseException as problem:
         # The reply itself may quote what was sent.
         raise HostError("%s:%d answered %d" % (*place, problem.smtp_code)) from None

@@ -47,12 +47,11 @@ def step(state: Dict[str, Any], conditions: List[Condition], now: float, explain
         elif condition.state in (CLEAR, QUIET):
             waiting.pop(condition.key, None)
     # Causes first, so that their symptoms find them.
-    fresh.sort(
-        key=lambda each: (
-            sum(_reaches(explains, other.issue, each.issue, True) for other in fresh if other.key != each.key),
-            SEVERITIES.index(each.severity),
-        )
-    )
+    issues = {each.key: each.issue for each in fresh}
+    explained = {
+        key: sum(_reaches(explains, cause, issue, True) for other, cause in issues.items() if other != key) for key, issue in issues.items()
+    }
+    fresh.sort(key=lambda each: (explained[each.key], SEVERITIES.index(each.severity)))
     for condition in fresh:
         waiting.pop(condition.key, None)
         notice = _enter(state, condition, now, explains)

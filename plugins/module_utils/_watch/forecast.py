@@ -9,7 +9,8 @@ from typing import Dict, List, Optional, Sequence
 
 KEPT_SECONDS = 6 * 3600.0
 SPACING_SECONDS = 600.0
-LEAST_SECONDS = 3600.0
+LEAST_SECONDS = 5400.0
+STEP_SECONDS = 1800.0
 LEAST_PERCENT = 0.5
 MOST_MOUNTS = 40
 
@@ -28,17 +29,18 @@ def remember(history: Dict[str, List[List[float]]], free: Dict[str, float], now:
 def hours_until_full(samples: Sequence[Sequence[float]], size_bytes: float) -> Optional[float]:
     """Hours until nothing is free when it goes on like this; None while that cannot be told or nothing is used up.
 
-    The median of all slopes (Theil and Sen): one rotated log or one backup that comes and goes does not move it.
+    The median of what half an hour used up, over six hours: one rotated log or one backup that comes and goes does not move it.
     """
     if len(samples) < 4 or samples[-1][0] - samples[0][0] < LEAST_SECONDS:
         return None
-    slopes = sorted(
-        (later[1] - earlier[1]) / (later[0] - earlier[0])
-        for at, earlier in enumerate(samples)
-        for later in samples[at + 1 :]
-        if later[0] > earlier[0]
-    )
-    slope = slopes[len(slopes) // 2] if slopes else 0.0
+    slopes = []
+    at = 0
+    for when, free in samples:
+        while at + 1 < len(samples) and samples[at + 1][0] <= when - STEP_SECONDS:
+            at += 1
+        if samples[at][0] <= when - STEP_SECONDS:
+            slopes.append((free - samples[at][1]) / (when - samples[at][0]))
+    slope = sorted(slopes)[len(slopes) // 2]
     used_up = -slope * (samples[-1][0] - samples[0][0])
     if slope >= 0 or used_up < size_bytes * LEAST_PERCENT / 100:
         return None

@@ -84,6 +84,10 @@ class Installer:
             # Everything else has a name of its own: what lies there was ours.
             old, before = (disk.attributes_of(disk.resolved(path)), self._data(path)) if path == retention.DOCKER else (None, None)
             entry = {"original": None if before is None else base64.b64encode(before).decode(), "attributes": old and list(old)}
+        elif entry.get("keys") and hashlib.sha256(self._data(path) or b"").hexdigest() != entry["sha256"]:
+            # Changed since by somebody else: that, without us, is what is put back.
+            now = self.text_without_us(path)
+            entry["original"] = None if now is None else base64.b64encode(now.encode("utf-8", "surrogateescape")).decode()
         self.manifest["files"][path] = dict(entry, sha256=hashlib.sha256(wanted.data).hexdigest(), keys=keys)
 
     def _make_directories(self, paths: List[str]) -> None:
