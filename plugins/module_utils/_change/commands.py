@@ -52,7 +52,7 @@ def act(argv: Sequence[str], seconds: float, owner: Owner | None = None, environ
     try:
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             list(argv), stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=dict(TOOL_ENVIRONMENT, **own, **(environment or {})), preexec_fn=prepare, start_new_session=True)  # noqa: PLW1509  no threads
+            env={**TOOL_ENVIRONMENT, **own, **(environment or {})}, preexec_fn=prepare, start_new_session=True)  # noqa: PLW1509  no threads
     except FileNotFoundError:
         raise HostError("command %s is not installed" % argv[0]) from None
     except (OSError, subprocess.SubprocessError) as problem:
