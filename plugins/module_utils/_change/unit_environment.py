@@ -40,7 +40,7 @@ def lines(change: Change, unit: str, topic: str, wanted: Mapping[str, str], unwa
     """What our drop-in of this topic must say for these variables, the others in it kept."""
     names = {*wanted, *unwanted}
     before = drop_in.lines_of(change, unit, topic)
-    kept = [line for line in before if _name_of(line) not in names and not line.startswith("UnsetEnvironment=")]
+    kept = [line for line in before if name_of(line) not in names and not line.startswith("UnsetEnvironment=")]
     mine = [drop_in.environment(key, value) for key, value in wanted.items()]
     return _without_unset(change, unit, names, before) + kept + mine
 
@@ -51,7 +51,21 @@ def shown(change: Change, unit: str, name: str) -> str:
     return "\n".join(line.partition("=")[2] for line in done.out.decode("utf-8", "replace").splitlines())
 
 
-def _name_of(line: str) -> str:
+def configured(change: Change, unit: str) -> dict[str, str]:
+    """Environment= of the unit as systemd has merged it."""
+    return dict(pair.split("=", 1) for pair in shlex.split(shown(change, unit, "Environment")) if "=" in pair)
+
+
+def files_with(change: Change, unit: str, key: str) -> list[str]:
+    """`file line N` for where the unit sets a variable."""
+    found = []
+    for path in (shown(change, unit, "FragmentPath") + " " + shown(change, unit, "DropInPaths")).split():
+        number = drop_in.line_with(change.text(path) or "", r"\s*Environment\s*=(?:.*[\s\"'])?%s=" % re.escape(key))
+        found += ["%s line %d" % (path, number)] if number else []
+    return found
+
+
+def name_of(line: str) -> str:
     found = re.match(r"Environment=\"?([A-Za-z_]\w*)=", line)
     return found.group(1) if found else ""
 

@@ -77,8 +77,8 @@ def _write_profile(change: Change, keys: list[str]) -> None:
     wanted = body + ("" if not body or body.endswith("\n") else "\n") + line + "\n"
     if wanted != text:
         # The rest of a profile is its owner's business and may hold any secret.
-        change.note(path + ", last line", "\n".join(marked), line)
-        change.write(path, wanted, owner=None if change.exists(path) else owner, secret=True)
+        told = ("\n".join(marked), line)
+        change.write(path, wanted, owner=None if change.exists(path) else owner, shown=told)
     if change.check_mode:
         return
     answer = login_shell(change.host, change.install)
