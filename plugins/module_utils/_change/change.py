@@ -116,8 +116,12 @@ class Change:
 
     # -- act -------------------------------------------------------------------------------------------------------
 
-    def write(self, path: str, text: str, mode: int | None = None, owner: Owner | None = None, secret: bool = False) -> bool:
-        """Make the file hold this text. Owner and mode of a file that is there stay unless given; a new one is root's, 0644."""
+    def write(self, path: str, text: str, mode: int | None = None, owner: Owner | None = None, secret: bool = False,
+              shown: tuple[str, str] | None = None) -> bool:
+        """Make the file hold this text. Owner and mode of a file that is there stay unless given; a new one is root's, 0644.
+
+        `shown`: before and after for the reader, where the whole file is not for his eyes.
+        """
         path = self._resolved(path)
         data = text.encode("utf-8", "surrogateescape")
         before, old = self._data(path), self._attributes(path)
@@ -128,7 +132,8 @@ class Change:
             wanted = wanted._replace(uid=owner.uid, gid=owner.gid)
         if before == data and wanted == old:
             return False
-        if not self.note(path, before.decode("utf-8", "replace") if before is not None else "", data.decode("utf-8", "replace"), secret):
+        told = shown or (before.decode("utf-8", "replace") if before is not None else "", data.decode("utf-8", "replace"))
+        if not self.note(path, told[0], told[1], secret):
             self._would_be(path, data, wanted)
             return True
         self._record({"kind": "file", "path": path, "old": old and list(old),
