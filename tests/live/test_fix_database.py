@@ -39,7 +39,7 @@ TAKES_THE_SESSION = """class WaitForTest < ActiveRecord::Migration[6.1]
   disable_ddl_transaction!
   def up
     spawn({'PGPASSWORD' => ENV['DB_PASS']}, *%w[psql -XAtq -h 127.0.0.1 -p 6432 -U mastodon -d mastodon_production -c BEGIN -c],
-          'SELECT pg_sleep(6)', out: '/dev/null')
+          'SELECT pg_sleep(6)', '-c', 'COMMIT', out: '/dev/null')
     sleep 2
   end
 end
@@ -143,9 +143,6 @@ def test_past_pgbouncer(suite: str, tmp_path: Path) -> None:
         assert plain.rc != 0 and "ConcurrentMigrationError" in plain.out, plain.out
         assert box.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "1"
         box.psql("ALTER TABLE statuses DROP COLUMN IF EXISTS visibility; DELETE FROM schema_migrations WHERE version = '20161130185319'")
-        stuck = box.mastodon("bin/rails db:migrate", check=False)
-        assert stuck.rc != 0 and "another migration process is currently running" in stuck.out, stuck.out
-
         before = fingerprint(box)
         refused = apply(box, tmp_path, "migrate_database")
         assert refused["state"] == "refused" and "release_lock=true" in refused["reason"], refused
