@@ -148,6 +148,8 @@ def take_back(operation: dict[str, Any], say: Callable[[str], None]) -> None:
         for path in operation["stamps"]:
             if os.path.isfile(path):
                 os.unlink(path)
+        if os.path.isdir(operation["folder"]) and os.listdir(operation["folder"]) == [".gitignore"]:
+            _clear(operation["folder"])
         return {}
 
     _app.as_app(owner, remove, _MOVE_SECONDS)
