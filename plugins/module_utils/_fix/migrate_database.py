@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import services
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Asked, Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _direct, _dump, _leftovers
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._app_command import command_environment
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _app, _direct, _dump, _leftovers
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import survey
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 
@@ -159,12 +158,14 @@ def _dumped(change: Change, held: Postgres, direct: _direct.Direct) -> str:
 
 
 def _run(change: Change, direct: _direct.Direct, phase: str, mark: str, dump_path: str) -> None:
-    environment = dict(command_environment(change), **direct.environment, **_leftovers.marked(mark))
+    owner = change.owner()
+    own = _app.environment(change.install, owner, _app.search_path(change.host, change.install, owner))
+    environment = dict(own, **direct.environment, **_leftovers.marked(mark))
     if phase == "before":
         environment["SKIP_POST_DEPLOYMENT_MIGRATIONS"] = "true"
-    root = change.install["root"]
+    root = _app.mastodon(change)
     what = "migrate the database%s" % {"before": ", before the deployment", "after": ", after the deployment"}.get(phase, "")
-    done = change.command([root + "/bin/rails", "db:migrate"], what, SECONDS, change.owner(), environment, root, quiet=True)
+    done = change.command([root + "/bin/rails", "db:migrate"], what, SECONDS, owner, environment, root, quiet=True)
     if done is not None and done.rc != 0:
         raise HostError("db:migrate failed (exit %s): %s%s" % (
             done.rc, change.clean(why_it_failed(done.output)), "; the dump of before is " + dump_path if dump_path else ""))
