@@ -17,6 +17,11 @@ diagnose: ## say what is wrong: INVENTORY=hosts.yml LIMIT=web1 ARGS='-e mastodon
 	@tools/setup run
 	@tools/diagnose $(ARGS)
 
+.PHONY: remediate
+remediate: ## cure what is allowed: INVENTORY=hosts.yml LIMIT=web1 ARGS='--check --diff' or ARGS='-e mastodon_remediate_impact=change'
+	@tools/setup run
+	@tools/remediate $(ARGS)
+
 .PHONY: test lint unit sanity testbed browser molecule live bench
 test: ## everything below from lint to live, as CI runs it (under 30 minutes on two cores)
 	@tools/test

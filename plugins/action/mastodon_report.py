@@ -15,7 +15,16 @@ from ansible.utils.display import Display
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _run_folder
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import html, json_report, junit, markdown, terminal, view, writer
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import (
+    acts,
+    html,
+    json_report,
+    junit,
+    markdown,
+    terminal,
+    view,
+    writer,
+)
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 FORMATS: dict[str, tuple[str, t.Callable[[view.Diagnosis, str], str]]] = {
@@ -63,7 +72,7 @@ class ActionModule(PlayAction):
             raise
         _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
         result.update(directory=str(directory), files=files)
-        sentences = [*_over_limit(diagnosis, options["fail_on"]), *_not_checked(diagnosis)]
+        sentences = [*_not_cured(diagnosis), *_over_limit(diagnosis, options["fail_on"]), *_not_checked(diagnosis)]
         if sentences:
             # No summary here: Ansible prints the whole result of a task that failed.
             result.update(failed=True, msg="; ".join([*sentences, f"the report is in {directory}"] if files else sentences))
@@ -78,6 +87,14 @@ def _show(text: str, display: str) -> None:
         _run_folder.leave_summary(text)
     else:  # nobody prints at the end when the role is used in another playbook
         Display().display(text)
+
+
+def _not_cured(diagnosis: view.Diagnosis) -> list[str]:
+    failed = acts.failures(diagnosis)
+    if not failed:
+        return []
+    named = [f"{clean_line(name, 80)} ({clean_line(reason, 300)})" for name, reason in failed.items()]
+    return [f"the remediation of {len(failed)} of {_hosts(len(diagnosis['hosts']))} did not end well: {_some(named)}"]
 
 
 def _over_limit(diagnosis: view.Diagnosis, limit: str) -> list[str]:

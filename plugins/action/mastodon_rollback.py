@@ -32,7 +32,7 @@ class ActionModule(HostAction):
         left = [step for step in steps if step["state"] == "kept"]
         result.update(changed=door.changed, run=run["id"], steps=wrap_var(steps))  # type: ignore[no-untyped-call]
         for step in steps:
-            if step["state"] == "rolled_back":
+            if step["state"] == "rolled_back" and door.changed:
                 door.say(f"{step['fix']} was taken back" + (f": {step['reason']}" if step["reason"] else ""))
         for step in left:
             door.say(f"{step['fix']} stays: {step['cannot_undo']}" if "cannot_undo" in step else f"{step['fix']} would be taken back")

@@ -42,6 +42,7 @@ class HostDoor:
         self._host = clean_line(variables["inventory_hostname"], 80)
         self.changed = False
         self.diff: list[t.Any] = []
+        self._shown: dict[str, int] = {}  # lines of a run that were shown
 
     def say(self, text: str) -> None:
         Display().display(f"{self._host}: {clean_line(text)}")
@@ -119,7 +120,7 @@ class HostDoor:
         """Call until the host is done with it, however long that takes, and show where it is."""
         lost_since: float | None = None
         busy_until = time.monotonic() + BUSY_SECONDS
-        shown, asked = 0, state
+        asked = state
         while True:
             try:
                 result = self._call(state=asked, run=run_id, **(arguments if asked == state else {}))
@@ -145,7 +146,7 @@ class HostDoor:
                 continue
             run = result["run"]
             run_id, asked = run["id"], "followed"
-            shown = self._show(run, shown)
+            self._show(run, known=state == "applied")
             if not result["working"]:
                 self.changed = self.changed or bool(result.get("changed"))
                 if state == "applied":
@@ -160,12 +161,14 @@ class HostDoor:
         self.say(f"waits: {told}")
         time.sleep(min(float(pause) + 0.5, max(0.0, until - time.monotonic()), BUSY_SECONDS))
 
-    def _show(self, run: Result, shown: int) -> int:
+    def _show(self, run: Result, *, known: bool) -> None:
+        """The lines of progress that were not shown yet; of a run that is not `known` from its beginning, the older ones are not told."""
         said = int(run.get("said") or 0)
+        shown = self._shown.setdefault(run["id"], 0 if known else said)
         lines = run.get("progress") or []
         for line in lines[-(said - shown) :][-MOST_LINES:] if said > shown else []:
             self.say(str(line.get("text")))
-        return max(said, shown)
+        self._shown[run["id"]] = max(said, shown)
 
     def _call(self, **arguments: t.Any) -> Result:
         """One call; Trouble holds the module's own sentence, Lost means that nobody answered."""

@@ -227,8 +227,9 @@ class Remediation:
         for step in self._steps(planned):
             if not step["allowed"] or self.told.get("not_touched"):
                 here = self._diagnosed()
-                told = {**step, "state": "not_allowed" if not step["allowed"] else "not_touched"}
-                self.told["steps"].append({**told, "before": _verdict.evidence(step["issues"], here)})
+                told = told_of(step, "not_allowed" if not step["allowed"] else "not_touched", _verdict.evidence(step["issues"], here))
+                told.update({key: step[key] for key in ("why_not", "allow_with", "escalated") if key in step})
+                self.told["steps"].append(told)
         reasons = []
         if self.told.get("error"):
             reasons.append(self.told["error"])

@@ -21,7 +21,7 @@ import jinja2
 import markupsafe
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import COMPONENTS
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import view
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import LANGUAGES, count, headline, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
@@ -118,13 +118,23 @@ def _host(number: int, name: str, host: view.Host, diagnosis: view.Diagnosis) ->
         # A symptom stands under the first cause that explains it; a later cause names it only.
         under = [below[name_] for name_ in finding["explains"] if name_ in below and name_ not in shown]
         shown |= {finding_["id"] for finding_ in under}
-        cards.append({"finding": finding, "symptoms": under, "remote": [name_ for name_ in finding["explains"] if "/" in name_]})
+        cards.append(
+            {
+                "finding": finding,
+                "symptoms": under,
+                "remote": [name_ for name_ in finding["explains"] if "/" in name_],
+                "command": acts.command(name, host, finding),
+            }
+        )
     return {
         "anchor": f"h{number}",
         "name": clean_line(name, 120),
         "verdict": host["verdict"],
         "summary": _both({language: view.summary_of(host, language) for language in LANGUAGES}),
         "cards": cards,
+        "acts": acts.acts(name, host),
+        "notes": acts.notes(name, host),
+        "worked_on": view.was_worked_on(host),
         "unknown": _by_reason(host),
         "unseen": view.not_seen(host),
         "waived": host["waived"],

@@ -9,6 +9,8 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.view import Diagnosis, Finding, Host
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_text
 
@@ -50,6 +52,20 @@ def _suite(suites: ET.Element, name: str, host: Host, diagnosis: Diagnosis, lang
         ET.SubElement(case(entry["id"]), "skipped", message=clean_text(told))
     for identifier in host["passed"]:
         case(identifier)
+    for act in acts.acts(name, host):
+        element = ET.SubElement(suite, "testcase", classname=clean_text(f"{name}.remediation"), name=clean_text(act.what), time="0")
+        story = clean_text(
+            "\n".join([act.why[language], *(f"{text(word, language)}: {'; '.join(told)}" for word, told in act.details)]), 8000
+        )
+        if act.state in acts.BAD:
+            failures += 1
+            failure = ET.SubElement(element, "failure", type=f"remediation.{act.state}", message=text(f"act_{act.state}", language))
+            failure.text = story
+        elif act.state in ("not_allowed", "not_touched", "refused", "planned"):
+            skipped += 1
+            ET.SubElement(element, "skipped", message=clean_text(f"{text(f'act_{act.state}', language)}: {act.why[language]}"))
+        else:
+            ET.SubElement(element, "system-out").text = story
     suite.set("tests", str(len(suite.findall("testcase"))))
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import view
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
@@ -48,7 +48,7 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
     shown = 0
     quiet = 0
     for name, host in view.hosts_worst_first(diagnosis):
-        if shown >= _MOST_HOSTS or (host["verdict"] == "clear" and len(diagnosis["hosts"]) > 5):
+        if shown >= _MOST_HOSTS or (host["verdict"] == "clear" and not view.was_worked_on(host) and len(diagnosis["hosts"]) > 5):
             quiet += 1
             continue
         shown += 1
@@ -63,8 +63,9 @@ def _host(name: str, host: view.Host, language: str) -> list[str]:
     lines = [f"## {code(name)}: {told}", ""]
     if host.get("recorded"):
         lines += [f"*{text('recorded', language)}*", ""]
+    lines += _acts(name, host, language)
     for finding in [*view.roots(host), *view.elsewhere(host)]:
-        lines += _finding(finding, language)
+        lines += _finding(finding, language, acts.command(name, host, finding))
     for entry in host["unknown"]:
         label = text("could_not_look", language) if entry["id"] == "host" else f"{text('unknown', language)} {code(entry['id'])}"
         lines.append(f"- **?** {label}: {escape(entry['reason'])}")
@@ -77,7 +78,21 @@ def _host(name: str, host: view.Host, language: str) -> list[str]:
     return lines
 
 
-def _finding(finding: view.Finding, language: str) -> list[str]:
+def _acts(name: str, host: view.Host, language: str) -> list[str]:
+    lines = []
+    for act in acts.acts(name, host):
+        lines.append(f"- **{text(f'act_{act.state}', language)}** {code(act.what)}" + (": " if act.why[language] else ""))
+        lines[-1] += escape(act.why[language])
+        for word, told in act.details:
+            lines.append(f"  - {text(word, language)}:")
+            lines += [f"    - {code(line)}" for line in told[:_MOST_EVIDENCE]]
+            if len(told) > _MOST_EVIDENCE:
+                lines.append(f"    - {text('and_more', language, n=len(told) - _MOST_EVIDENCE)}")
+    lines += [f"- {escape(note[language])}" for note in acts.notes(name, host)]
+    return [f"### {text('remediation', language)}", "", *lines, ""] if lines else []
+
+
+def _finding(finding: view.Finding, language: str, command: str) -> list[str]:
     lines = [f"- **{text(finding['severity'], language)}** {code(finding['id'])}: {escape(finding['title'][language])}"]
     entries = finding["evidence"]
     if entries:
@@ -94,5 +109,7 @@ def _finding(finding: view.Finding, language: str) -> list[str]:
     for key in ("no_fix", "note"):
         if key in finding:
             lines += [f"  {escape(finding[key][language])}", ""]
+    if command:
+        lines += [f"  {text('automatic', language)}: {code(command)}", ""]
     lines += [f"  [{escape(source['title'])}](<{source['url']}>)" for source in finding["sources"]]
     return [*lines, ""]

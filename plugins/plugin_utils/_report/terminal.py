@@ -10,7 +10,7 @@ import re
 import textwrap
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import view
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import count, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
@@ -27,6 +27,7 @@ _COLOURS = {
     "dim": "2",
     "bold": "1",
 }
+_SIGNS = {"kept": "+", "undone": "x", "failed": "x", "escalated": "x", "planned": ">"}
 _LABEL = 10  # width of "because", "explains", …
 _MOST_EXPLAINED = 12
 _MOST_EVIDENCE = 8
@@ -36,7 +37,11 @@ def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100,
     """The whole text, ending with where the report lies."""
     page = _Page(language, max(60, min(width, 160)), colour)
     hosts = diagnosis["hosts"]
-    quiet = [name for name, host in hosts.items() if host["verdict"] == "clear"] if len(hosts) > SHOW_ALL_HOSTS else []
+    quiet = (
+        [name for name, host in hosts.items() if host["verdict"] == "clear" and not view.was_worked_on(host)]
+        if len(hosts) > SHOW_ALL_HOSTS
+        else []
+    )
     page.names = max((len(clean_line(name, 40)) for name in hosts), default=0)
     for name, host in hosts.items():
         if name not in quiet:
@@ -76,8 +81,9 @@ class _Page:
         self.line(head + (" " * max(2, space) + self.paint("dim", seconds) if seconds else ""))
         shown = [*view.roots(host), *view.elsewhere(host)]
         width = max((len(finding["id"]) for finding in shown), default=0)
+        self.acts(name, host)
         for finding in shown:
-            self.finding(finding, width, {effect["id"]: effect for effect in host["findings"]})
+            self.finding(finding, width, {effect["id"]: effect for effect in host["findings"]}, acts.command(name, host, finding))
         for entry in host["unknown"]:
             if entry["id"] == "host":
                 self.wrapped(f"  {self.paint('unknown', '?')} ", 4, f"{self.label('could_not_look')}: {entry['reason']}")
@@ -86,7 +92,21 @@ class _Page:
             told = f"{entry['id']}  {entry['reason']} ({self.label('until')} {entry['until']})"
             self.wrapped(f"  - {self.label('waived')}  ", 4 + len(self.label("waived")) + 2, told)
 
-    def finding(self, finding: view.Finding, width: int, here: dict[str, view.Finding]) -> None:
+    def acts(self, name: str, host: view.Host) -> None:
+        """What was planned, done, undone, or not allowed."""
+        for act in acts.acts(name, host):
+            label = f"{_SIGNS.get(act.state, '-')} {self.label(f'act_{act.state}')}"
+            colour = "faults" if act.state in acts.BAD else "clear" if act.state == "kept" else "advice"
+            self.wrapped(f"  {self.paint(colour, label)}  ", 4 + len(label), act.what)
+            if act.why[self.language]:
+                self.field("because", act.why[self.language])
+            for word, lines in act.details:
+                more = [text("and_more", self.language, n=len(lines) - _MOST_EVIDENCE)] if len(lines) > _MOST_EVIDENCE else []
+                self.field(word, " · ".join([*lines[:_MOST_EVIDENCE], *more]))
+        for note in acts.notes(name, host):
+            self.wrapped("  > ", 4, note[self.language])
+
+    def finding(self, finding: view.Finding, width: int, here: dict[str, view.Finding], command: str) -> None:
         severity = finding["severity"]
         sign = "!" if severity == "advice" else "x"
         name = self.paint("bold", finding["id"]) + " " * (width - len(finding["id"]))
@@ -108,8 +128,9 @@ class _Page:
             self.field("explains", " · ".join([*effects[:_MOST_EXPLAINED], *more]))
         if finding.get("note"):
             self.field("waived", finding["note"][self.language])
-        # The name of the fix means nothing to a reader as long as no playbook applies it; the documented commands do.
         self.field("fix", *filter(None, (finding["advice"][self.language], (finding.get("no_fix") or {}).get(self.language, ""))))
+        if command:
+            self.field("automatic", *command.split(": ", 1))  # the command on a line of its own, to be copied
 
     def effect(self, finding: view.Finding | None, name: str) -> str:
         """A mere symptom has nothing to be looked up under its id; its title says how many people saw it."""

@@ -39,6 +39,12 @@ def elsewhere(host: Host) -> list[Finding]:
     return [finding for finding in host["findings"] if finding["explained_by"] and "/" in finding["explained_by"]]
 
 
+def was_worked_on(host: Host) -> bool:
+    """Whether a remediation has something to tell of this host."""
+    told = host.get("remediation") or {}
+    return bool(told.get("steps") or told.get("failed") or told.get("not_touched"))
+
+
 def not_seen(host: Host) -> str | None:
     """Why the host as a whole could not be looked at, or None."""
     return next((entry["reason"] for entry in host["unknown"] if entry["id"] == "host"), None)

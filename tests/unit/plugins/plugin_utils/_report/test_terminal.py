@@ -24,6 +24,9 @@ web1  FAULTS  1 root cause, 4 symptoms explained                                
      fix       Find what fills / and free it:
                RAILS_ENV=production bin/tootctl media remove --days=7
                journalctl --vacuum-size=500M
+     automatic reclaim_disk (prune)
+               ansible-playbook fediops.mastodon.remediate -e
+               mastodon_remediate_impact=prune --limit web1
 web2  INCOMPLETE
   ? could not be looked at: unreachable: no route to host
 web4  INCOMPLETE  5 known issues checked, 1 not checkable                        1.9 s
