@@ -96,7 +96,7 @@ def _cured(runs: list[dict[str, Any]]) -> dict[str, float]:
         if run["state"] != "settled" or finished is None or finished > time.time() + AHEAD_SECONDS:
             continue
         for step in run["steps"]:
-            if step["state"] == "kept":
+            if step["state"] == "kept" and not step["reason"]:  # a reason: its run was interrupted, and nobody judged it
                 for issue in step["covers"]:
                     found[issue] = max(finished, found.get(issue, 0.0))
     return found
