@@ -1,0 +1,213 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rounds, verdicts, and what hosts tell each other. The host itself is that of tests/live; here it is played, to be of every kind."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _remediation, _verdict
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import Policy
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation, Trouble
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._run_folder import Board
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
+
+SCHEMA = json.loads(
+    (_catalogue.OWN_DIRECTORY.parents[3] / "plugins/plugin_utils/_report/diagnosis.schema.json").read_text(encoding="utf-8")
+)
+
+
+class Played:
+    """A host: `after` are its facts after each round; undoing puts the facts of before back."""
+
+    def __init__(self, *after, states=(), trouble=None):
+        self.after, self.states, self.trouble = list(after), dict(states), trouble
+        self.begun, self.settled, self.said = [], [], []
+
+    def begin(self, steps):
+        if self.trouble:
+            raise Trouble(self.trouble)
+        self.begun.append([step["fix"] for step in steps])
+        self.now = self.after.pop(0)
+        state = {"changes": [{"what": "unit x", "before": "", "after": "start"}], "reason": "", "undoable": True}
+        self.run = {"id": f"run-{len(self.begun)}", "state": "acted", "steps": []}
+        for number, step in enumerate(steps, 1):
+            self.run["steps"].append({**step, **state, "number": number, "state": "applied", **self.states.get(step["fix"], {})})
+        return self.run
+
+    def rehearse(self, steps):
+        return {"steps": [{**step, "changes": [{"what": "unit x"}], "reason": "", "state": "applied"} for step in steps]}
+
+    def settle(self, run_id, reasons):
+        self.settled.append(reasons)
+        for step in self.run["steps"]:
+            if step["state"] == "applied":
+                step.update(state="undone" if step["number"] in reasons else "kept", reason=reasons.get(step["number"], ""))
+        return self.run
+
+    def observe(self, log_since):
+        return self.now
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(_remediation.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_remediation, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(_remediation, "GRACE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    monkeypatch.setattr("ansible.constants.DEFAULT_LOCAL_TMP", str(tmp_path))
+    return Board("task")
+
+
+def down(**changes):
+    """The web process does not answer, nothing else is wrong: its known issue names restart_services."""
+    facts = hosts.healthy(**changes)
+    facts["web"]["endpoints"][0] = {"address": "127.0.0.1:3000", "healthy": False, "status": 500}
+    return facts
+
+
+def remediate(door, board, facts, others=None, policy=None, check_mode=False):
+    job = Remediation(
+        host="web1", door=door, facts={"web1": facts, **(others or {})}, catalogue=hosts.catalogue(), waivers=(),
+        policy=policy or Policy("restart"), board=board, log_since="1h", check_mode=check_mode,
+    )  # fmt: skip
+    told = job.run()
+    jsonschema.validate(
+        told, {**SCHEMA, "$ref": "#/$defs/remediation", "type": "object", "required": [], "properties": {}, "additionalProperties": True}
+    )
+    return told
+
+
+def states(told):
+    return [(step["fix"], step["state"]) for step in told["steps"]]
+
+
+def test_the_fixture_is_what_it_is_meant_to_be():
+    found = hosts.diagnose({"web1": down()})["hosts"]["web1"]["findings"]
+    assert [(finding["id"], finding["fix"]) for finding in found] == [("web_down_502", {"name": "restart_services", "impact": "restart"})]
+
+
+def test_what_cured_is_kept_with_the_evidence_of_before(board):
+    door = Played(hosts.healthy())
+    told = remediate(door, board, down())
+    assert (states(told), told["rounds"], told["failed"], door.settled) == ([("restart_services", "kept")], 1, [], [{}])
+    assert told["steps"][0]["before"] and not told["steps"][0]["after"]
+
+
+def test_a_healthy_host_is_not_called(board):
+    door = Played()
+    assert remediate(door, board, hosts.healthy()) == {"rounds": 0, "runs": [], "steps": [], "failed": []}
+
+
+def test_what_did_not_cure_is_undone_and_not_tried_again(board):
+    door = Played(down())
+    told = remediate(door, board, down())
+    assert states(told) == [("restart_services", "undone")]
+    assert "web_down_502 is still found" in told["failed"][0]
+    assert told["steps"][0]["before"] == told["steps"][0]["after"] != []
+    assert door.begun == [["restart_services"]]
+
+
+def test_what_is_not_in_effect_is_undone(board):
+    door = Played(hosts.healthy(), states={"restart_services": {"not_in_effect": "it is inactive"}})
+    assert "not in effect: it is inactive" in remediate(door, board, down())["steps"][0]["reason"]
+
+
+def test_what_cannot_be_seen_any_more_is_no_cure(board):
+    blind = hosts.healthy()
+    del blind["web"]
+    blind["probes"]["web"] = {"state": "timeout", "seconds": 10.0, "reason": "Puma was not asked"}
+    told = remediate(Played(blind), board, down())
+    assert states(told) == [("restart_services", "undone")]
+    assert "Puma was not asked" in told["steps"][0]["reason"]
+
+
+def test_a_host_that_got_worse_stops_the_hosts_not_yet_begun(board):
+    worse = hosts.healthy(database={"reachable": False, "address": "x:1", "error": {"kind": "refused", "message": "refused"}})
+    told = remediate(Played(worse), board, down())
+    assert told["worse"] == ["db_connection_refused"]
+    assert states(told) == [("restart_services", "undone")]
+    late = Played()
+    told = remediate(late, board, down())
+    assert (told["not_touched"], states(told), late.begun) == ("web1 got worse", [("restart_services", "not_touched")], [])
+
+
+def test_a_refused_step_is_no_failure_and_settled(board):
+    door = Played(down(), states={"restart_services": {"state": "refused", "reason": "masked", "changes": []}})
+    told = remediate(door, board, down())
+    assert (states(told), told["failed"], door.settled) == ([("restart_services", "refused")], [], [{}])
+
+
+def test_trouble_is_told_and_nothing_is_claimed(board):
+    told = remediate(Played(trouble="run x of admin works on this host"), board, down())
+    assert told["failed"] == ["run x of admin works on this host"]
+    assert told["steps"] == []
+
+
+def test_what_a_cure_uncovers_is_the_next_round(board):
+    refused = {"reachable": False, "address": "x:1", "error": {"kind": "refused", "message": "refused"}}
+    blind = down(database=refused)
+    del blind["web"]
+    blind["probes"]["web"] = {"state": "timeout", "seconds": 10.0}
+    door = Played(down(), hosts.healthy())
+    told = remediate(door, board, blind)
+    assert door.begun == [["start_services"], ["restart_services"]]
+    assert (states(told), told["runs"]) == ([("start_services", "kept"), ("restart_services", "kept")], ["run-1", "run-2"])
+
+
+def test_check_mode_calls_once_and_settles_nothing(board):
+    door = Played()
+    told = remediate(door, board, down(), check_mode=True)
+    assert (states(told), told["check_mode"], door.begun, door.settled) == ([("restart_services", "planned")], True, [], [])
+
+
+def test_what_is_not_allowed_is_told_with_the_option(board):
+    told = remediate(Played(), board, down(), policy=Policy("start"))
+    assert (states(told), told["failed"]) == ([("restart_services", "not_allowed")], [])
+    assert told["steps"][0]["allow_with"] == "-e mastodon_remediate_impact=restart"
+
+
+def test_an_open_run_is_finished_although_nothing_is_due(board):
+    left = hosts.healthy(remediation={"open": {"id": "x"}, "runs": [], "cured": {}})
+    door = Played(hosts.healthy())
+    told = remediate(door, board, left)
+    assert (door.begun, told["rounds"], states(told)) == ([[]], 1, [])
+
+
+def test_a_host_is_looked_at_again_when_another_of_its_instance_was_worked_on(board):
+    board.leave("facts", "web2", hosts.healthy())
+    door = Played()
+    door.now = hosts.healthy()  # what ailed it went with the work on web2
+    told = remediate(door, board, down(), others={"web2": down()})
+    assert (door.begun, told["rounds"]) == ([], 0)
+
+
+def test_what_was_unknown_before_is_no_worse():
+    before = {"findings": [], "passed": [], "unknown": [{"id": "a", "reason": "x"}]}
+    after = {"findings": [{"id": "a", "severity": "critical", "explained_by": None}]}
+    assert _verdict.got_worse(before, after) == []
+    assert _verdict.got_worse({**before, "passed": ["a"]}, after) == ["a"]
+
+
+def test_a_new_symptom_of_a_known_cause_is_no_worse():
+    cause = {"id": "a", "severity": "critical", "explained_by": None}
+    after = {"findings": [cause, {"id": "b", "severity": "error", "explained_by": "a"}]}
+    assert _verdict.got_worse({"findings": [cause], "passed": ["b"]}, after) == []
+    assert _verdict.got_worse({"findings": [], "passed": ["a", "b"]}, after) == ["a", "b"]
+
+
+def test_the_board_keeps_a_lock_per_instance(board):
+    other, waited = Board("task"), []
+    with board.lock("one", lambda: waited.append("no")), other.lock("two", lambda: waited.append("no")):
+        assert waited == []
