@@ -67,9 +67,11 @@ def test_nobody_sees_a_build(tmp_path: Path) -> None:
         assert name
         box.run(f"echo 'p {{ color: green }}' >>{STYLE}")
         # Only as long as the build runs; between the exchange and the reload old pages name files that are gone.
-        watch = (f"until ls {LIVE}/.fediops-assets/*-public 2>/dev/null; do sleep 0.02; done; n=0; "
-                 f"while ls {LIVE}/.fediops-assets/*-public/packs >/dev/null 2>&1; do "
-                 f"[ -e {LIVE}/public{name[0]} ] && n=$((n+1)) || echo LOST; sleep 0.02; done; echo looked $n")
+        watch = (
+            f"until ls {LIVE}/.fediops-assets/*-public 2>/dev/null; do sleep 0.02; done; n=0; "
+            f"while ls {LIVE}/.fediops-assets/*-public/packs >/dev/null 2>&1; do "
+            f"[ -e {LIVE}/public{name[0]} ] && n=$((n+1)) || echo LOST; sleep 0.02; done; echo looked $n"
+        )
         box.run(f"setsid sh -c '{watch}' >/root/watch 2>&1 </dev/null &")
         step, _run = apply(box, tmp_path, "rebuild_assets")
         assert step["state"] == "kept", step
@@ -104,7 +106,9 @@ def test_worker_shot_during_the_build(tmp_path: Path) -> None:
         box.ready()
         packs = served(box)
         # A build that takes its time.
-        box.run(f"cp -p {LIVE}/config/packs.mjs /root; sed -i '1a await new Promise((done) => setTimeout(done, 8000));' {LIVE}/config/packs.mjs")
+        box.run(
+            f"cp -p {LIVE}/config/packs.mjs /root; sed -i '1a await new Promise((done) => setTimeout(done, 8000));' {LIVE}/config/packs.mjs"
+        )
         box.run(f"echo 'i {{ color: red }}' >>{STYLE}")
         begun = module(box, tmp_path, "mastodon_fix", steps=[{"fix": "rebuild_assets"}], wait_seconds=0.1)
         end = time.monotonic() + 30
@@ -114,7 +118,7 @@ def test_worker_shot_during_the_build(tmp_path: Path) -> None:
         pid = json.loads(box.get(f"/var/lib/fediops.mastodon/runs/{begun['run']['id']}/run.json"))["pid"]
         box.run(f"kill -9 {pid}; rm /var/lib/fediops.mastodon/runs/{begun['run']['id']}/lease; cp -p /root/packs.mjs {LIVE}/config/")
         # Its controller is gone for longer than the lease.
-        box.run(f"sed -i 's/\"started_epoch\": [0-9.]*/\"started_epoch\": 1/' /var/lib/fediops.mastodon/runs/{begun['run']['id']}/run.json")
+        box.run(f'sed -i \'s/"started_epoch": [0-9.]*/"started_epoch": 1/\' /var/lib/fediops.mastodon/runs/{begun["run"]["id"]}/run.json')
         assert served(box) == packs
         step, run = apply(box, tmp_path, "rebuild_assets")
         assert step["state"] == "kept" and "color: red" in style_of(box)[1], step
@@ -138,10 +142,14 @@ def test_too_late_and_killed_for_memory_are_said(tmp_path: Path) -> None:
         step, _run = apply(box, tmp_path, "rebuild_assets")
         assert step["state"] == "failed" and "memory" in step["reason"] and "add_swap" in step["reason"], step
         box.run("rm -r /etc/systemd/system/service.d; systemctl daemon-reload")
-        box.run(f"cp -p /root/packs.mjs {LIVE}/config/; sed -i '1a await new Promise((done) => setTimeout(done, 90000));' {LIVE}/config/packs.mjs")
+        box.run(f"cp -p /root/packs.mjs {LIVE}/config/")
+        box.run(f"sed -i '1a await new Promise((done) => setTimeout(done, 90000));' {LIVE}/config/packs.mjs")
         step, _run = apply(box, tmp_path, "rebuild_assets", deadline_seconds="60")
         assert step["state"] == "failed" and "not done within" in step["reason"], step
-        assert box.run("pgrep -c node; true").out.split()[0] == box.run("systemctl list-units --plain --no-legend 'mastodon-streaming@*' | wc -l").out.split()[0]
+        assert (
+            box.run("pgrep -c node; true").out.split()[0]
+            == box.run("systemctl list-units --plain --no-legend 'mastodon-streaming@*' | wc -l").out.split()[0]
+        )
         assert served(box) == packs
 
 
@@ -168,7 +176,7 @@ def test_assets_of_a_build_host(tmp_path: Path) -> None:
         while "color: red" not in style_of(box)[1]:
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        content = "cd {0}/public; find packs assets -type f -exec sha256sum {{}} + | sort".format(LIVE)
+        content = f"cd {LIVE}/public; find packs assets -type f -exec sha256sum {{}} + | sort"
         assert box.run(content).out == builder.run(content).out
         assert set(box.run(f"find {LIVE}/public/packs {LIVE}/public/assets -printf '%u:%g\\n'").out.split()) == {"mastodon:mastodon"}
         assert not module(box, tmp_path, "mastodon_assets", state="copied", src=str(archive))["changed"]
@@ -197,7 +205,7 @@ def test_module_reports_and_builds(tmp_path: Path) -> None:
 def test_yarn_of_the_wrong_kind_and_old_node_are_refused(tmp_path: Path) -> None:
     with Box.start("bookworm") as box:
         box.ready()
-        box.run(f"sed -i 's/\"private\"/\"dependencies\": {{\"x\": \"1\"}}, \"private\"/' {LIVE}/package.json")
+        box.run(f'sed -i \'s/"private"/"dependencies": {{"x": "1"}}, "private"/\' {LIVE}/package.json')
         step = foresee(box, tmp_path, "rebuild_assets")
         assert step["state"] == "refused" and "yarn is not on the PATH of user mastodon" in step["reason"], step
         box.put("/home/mastodon/.rbenv/shims/yarn", "#!/bin/sh\necho 4.9.2\n", 0o755, "mastodon")
