@@ -48,10 +48,11 @@ options:
         elements: str
         default: []
       covers:
-        description: The issues and what they explain, for the history of this host.
+        description:
+          - The issues and what they explain, for the history of this host. O(steps[].issues) when not given.
+          - An empty list says that the step cures none of them by itself.
         type: list
         elements: str
-        default: []
       impact:
         description: What the fix may do at most; told in the journal.
         type: str
@@ -236,7 +237,7 @@ def main() -> None:
             "steps": {"type": "list", "elements": "dict", "default": [], "options": {
                 "fix": {"type": "str", "required": True},
                 "issues": {"type": "list", "elements": "str", "default": []},
-                "covers": {"type": "list", "elements": "str", "default": []},
+                "covers": {"type": "list", "elements": "str"},
                 "impact": {"type": "str", "default": ""},
                 "options": {"type": "dict", "default": {}},
             }},

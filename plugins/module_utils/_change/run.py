@@ -72,7 +72,7 @@ def preload() -> None:
 def new_steps(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Steps of run.json for the steps of a plan."""
     return [{"number": number, "fix": step["fix"], "issues": list(step.get("issues") or []),
-             "covers": list(step.get("covers") or step.get("issues") or []), "impact": step.get("impact", ""),
+             "covers": list((step.get("issues") if step.get("covers") is None else step["covers"]) or []), "impact": step.get("impact", ""),
              "options": step.get("options") or {}, "state": "pending", "reason": "", "undoable": True, "changes": [], "services": {}}
             for number, step in enumerate(asked, 1)]
 
