@@ -25,6 +25,7 @@ OPTIONS: dict[str, t.Any] = {
     "gather_timeout": {"type": "float", "default": 10},
     "log_since": {"type": "str", "default": "1h"},
     "root": {"type": "str", "default": ""},
+    "fail": {"type": "bool", "default": True},
 }
 
 
@@ -58,5 +59,6 @@ class ActionModule(HostAction):
             result["diff"] = door.diff
         if job.observed:
             result["ansible_facts"] = {"mastodon": wrap_var(job.facts[host])}  # type: ignore[no-untyped-call]
-        if told["failed"]:
+        if told["failed"] and options["fail"]:
+            result.pop("ansible_facts", None)  # Ansible takes none from a failed task, it would only print them
             result.update(failed=True, msg="; ".join(told["failed"]))

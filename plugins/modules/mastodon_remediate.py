@@ -67,6 +67,12 @@ options:
     description: Directory of the Mastodon checkout. When empty it is found.
     type: str
     default: ''
+  fail:
+    description:
+      - Fail when a step failed, was undone or is escalated, or when the host got worse.
+      - With V(false) that is only told in RV(remediation), and M(fediops.mastodon.mastodon_report) fails instead, for all hosts.
+    type: bool
+    default: true
 attributes:
   action:
     description: Has an action plugin, which does the planning and the judging on the controller.
@@ -127,7 +133,7 @@ remediation:
       type: list
       elements: str
     failed:
-      description: Why the task failed; empty when it did not.
+      description: What did not end well; empty when all did.
       type: list
       elements: str
 ansible_facts:

@@ -27,7 +27,7 @@ def collect(hosts: list[str], hostvars: t.Any) -> tuple[dict[str, t.Any], dict[s
     for host in hosts:
         known = hostvars.raw_get(host)
         result = known.get(FACTS_RESULT) or {}
-        mastodon = _newest(known)
+        mastodon = (known.get("ansible_facts") or {}).get("mastodon")
         if result.get("unreachable") or result.get("failed"):  # facts from a cache are not those of this run
             missing[host] = _reason(result)
             if result.get("bad_input"):
@@ -50,12 +50,3 @@ def remediations(hosts: list[str], hostvars: t.Any) -> dict[str, t.Any]:
     """What mastodon_remediate did on each host of this run."""
     told = {host: branch(hostvars.raw_get(host), REMEDIATION_RESULT).get("remediation") for host in hosts}
     return {host: what for host, what in told.items() if isinstance(what, dict)}
-
-
-def _newest(known: t.Any) -> t.Any:
-    """The facts; those of mastodon_remediate when it failed too: Ansible itself takes no facts from a failed task."""
-    facts = (known.get("ansible_facts") or {}).get("mastodon")
-    later = branch(known, REMEDIATION_RESULT, "ansible_facts").get("mastodon")
-    if isinstance(facts, dict) and isinstance(later, dict):
-        return max(facts, later, key=lambda one: one["time_epoch"] if isinstance(one.get("time_epoch"), (int, float)) else 0)
-    return later or facts

@@ -175,7 +175,8 @@ class Remediation:
             self._observe(f"{max(1, int(passed))}s")
             after = self._diagnosed()
             there = {*_verdict.findings(after), *(entry["id"] for entry in after["unknown"])}
-            still = [issue for issue in issues if issue in there]
+            # One look may err on a server that is busy with starting: what would speak against the host must still be so in the end.
+            still = [*(issue for issue in issues if issue in there), *_verdict.got_worse(self.before, after)]
             held = [issue for issue in issues if judge(self.catalogue[issue], self.facts[self.host]).excused]
             if not (still and passed < PATIENCE_SECONDS) and not (held and passed < GRACE_SECONDS):
                 return after

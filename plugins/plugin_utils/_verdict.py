@@ -81,6 +81,7 @@ def evidence(issues: t.Iterable[str], host: Host) -> list[str]:
     lines = []
     for issue in issues:
         if issue in there:
-            values = [entry["value"] for entry in there[issue]["evidence"]] or [there[issue]["title"]["en"]]
-            lines += [f"{issue}: {value}" for value in values]
+            told = there[issue]["evidence"]
+            values = [entry["value"] for entry in told if "fact" in entry] or [entry["value"] for entry in told][:1]
+            lines += [f"{issue}: {value}" for value in values or [there[issue]["title"]["en"]]]
     return lines[:_MOST_EVIDENCE]
