@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from live import SUITES, Box
-from one_fix import apply, foresee, module, plant, roll_back
+from one_fix import apply, foresee, module, plant, roll_back, use_memory
 from proof import differences, picture, prove
 
 LIVE_SYSTEM = "/home/mastodon/live/public/system"
@@ -75,6 +75,7 @@ def test_root_without_a_free_byte(suite: str, tmp_path: Path) -> None:
     """Everything stands on /: room comes from logs and packages, then PostgreSQL and Redis live, and nothing else is deleted."""
     with Box.start(suite, small_root="160m") as box:
         box.ready()
+        use_memory(box)
         box.run("mount | grep -q ' /tmp ' || mount -t tmpfs -o size=1m tmpfs /tmp; mount -o remount,size=1m /tmp")
         box.run("head -c 12M /dev/zero > /var/log/nginx/access.log.2.gz && touch -d '3 days ago' /var/log/nginx/access.log.2.gz")
         box.run("head -c 12M /dev/zero > /var/cache/apt/archives/old_1.0_all.deb")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Has = Callable[[str], bool]
 
+LOGS = "/var/log"
 WORTH_BYTES = 1 << 20
 JOURNAL_BYTES = 200 << 20
 LEAST_JOURNAL_BYTES = 16 << 20
@@ -74,8 +75,8 @@ def rotated_logs(change: Change, has: Has) -> Action | None:
     """Rotated logs older than a day below /var/log that no process has open."""
     opened = _open_logs(change)
     files: list[tuple[str, int]] = []
-    for folder, folders, names in os.walk("/var/log"):
-        if folder == "/var/log":
+    for folder, folders, names in os.walk(LOGS):
+        if folder == LOGS:
             folders[:] = [name for name in folders if name not in KEPT_LOGS]
         folders[:] = [name for name in folders if has(folder + "/" + name) and not os.path.islink(folder + "/" + name)]
         for name in names:
@@ -158,7 +159,7 @@ def _open_logs(change: Change) -> set[str]:
     for pid in change.host.names("/proc"):
         if pid.isdigit():
             found |= {change.host.link("/proc/%s/fd/%s" % (pid, name)) for name in change.host.names("/proc/%s/fd" % pid)}
-    return {path for path in found if path.startswith("/var/log/")}
+    return {path for path in found if path.startswith(LOGS + "/")}
 
 
 def _blocks(path: str) -> int:
