@@ -86,7 +86,7 @@ def test_broken_source_leaves_what_is_served(suite: str, tmp_path: Path) -> None
     with Box.start(suite) as box:
         box.ready()
         packs, before = served(box), picture(box)
-        box.run(f"cp -p {STYLE} /root/style; echo '@@broken@@' >>{STYLE}")
+        box.run(f"cp -p {STYLE} /run/style; echo '@@broken@@' >>{STYLE}")
         step, _run = apply(box, tmp_path, "rebuild_assets")
         assert step["state"] == "failed" and "Unexpected token in styles/application.css" in step["reason"], step
         assert (served(box), style_of(box)[0]) == (packs, 200)
@@ -95,7 +95,7 @@ def test_broken_source_leaves_what_is_served(suite: str, tmp_path: Path) -> None
         step, run = apply(box, tmp_path, "rebuild_assets")
         assert step["state"] == "kept" and "color: red" in style_of(box)[1], step
         roll_back(box, tmp_path, run)
-        box.run(f"cp -p /root/style {STYLE}")
+        box.run(f"cp -p /run/style {STYLE}")
         assert served(box) == packs
         assert differences({**before, "units": 0}, {**picture(box), "units": 0}) == []
 
@@ -163,8 +163,10 @@ def test_assets_of_a_build_host(tmp_path: Path) -> None:
         assert packed["changed"] and archive.stat().st_size == packed["size_bytes"], packed
         packs, before = served(box), picture(box)
         refused = module(box, tmp_path, "mastodon_assets", state="copied", src=str(archive))
-        assert refused.get("failed") and "check the same commit out on both" in refused["msg"], refused
-        assert (served(box), differences(before, picture(box))) == (packs, [])
+        assert "run" not in refused and "check the same commit out on both" in refused["msg"], refused
+        # Ansible itself makes /root/.ansible when it sends a file.
+        changed = [each for each in differences(before, picture(box)) if not each.startswith("/root/.ansible")]
+        assert (served(box), changed) == (packs, [])
 
         box.put(STYLE, builder.get(STYLE), owner="mastodon")
         before = picture(box)
