@@ -9,6 +9,7 @@ disk before the operation is carried out; a torn last line is therefore an opera
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._runs import KEPT
 
 LEASE_SECONDS = 60.0
 MAX_PROGRESS = 200
+# A disk with less than this may be full before the run has ended, and a run that cannot write its journal cannot go on.
+ROOM_BYTES = 4 << 20
 
 
 class Journal:
@@ -39,6 +42,7 @@ class Journal:
         for place in PLACES:
             journal = cls(os.path.join(place, "runs", run_id), run)
             try:
+                _demand_room(place)
                 _private(place)
                 _private(place + "/runs")
                 os.mkdir(journal.folder, 0o700)
@@ -160,6 +164,12 @@ def _read(folder: str) -> dict[str, Any] | None:
             return run_of(stream.read(MAX_RUN_BYTES))
     except OSError:
         return None
+
+
+def _demand_room(place: str) -> None:
+    space = os.statvfs(os.path.dirname(place))
+    if space.f_bavail * space.f_frsize < ROOM_BYTES or (space.f_files and space.f_favail < 100):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
 
 def _private(folder: str) -> None:
