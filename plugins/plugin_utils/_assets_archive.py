@@ -66,7 +66,7 @@ def options_for(action: ActionBase, path: pathlib.Path, task_vars: Result, root:
     if action._task.check_mode:
         return options
     here = action._execute_module(module_name=MODULE, module_args={"state": "reported", "root": root}, task_vars=task_vars)
-    if here.get("content") == about["content"]:
+    if here.get("content") == about["content"] and not here.get("needed"):
         return options
     remote = _remote(action)
     action._transfer_file(str(path), remote)  # type: ignore[no-untyped-call]

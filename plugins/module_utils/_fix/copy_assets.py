@@ -32,7 +32,8 @@ def fix(change: Change) -> None:
     _same_sources(change, root, told)
     owner = change.owner()
     now = _app.as_app(owner, lambda host: {"content": _packs.content(root)}, _SECONDS)["content"]
-    if now == told["content"]:
+    # The same files can be older than sources that were written again; then new ones take their place too, or they would stay stale.
+    if now == told["content"] and not rebuild_assets.wanted(change.facts, {}, []):
         if change.facts.get("assets", {}).get("web_older_than_build"):
             rebuild_assets.reload_web(change)
         return
