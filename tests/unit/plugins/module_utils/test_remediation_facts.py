@@ -46,7 +46,7 @@ def run(number: int, state: str = "settled", finished: float | None = None, **st
     asked = [{"fix": "allow_writes", "issues": [name], "covers": [name, "web_errors_5xx"]} for name in steps]
     made = journal.Journal.create(f"2026-11-21T09-12-{number:02d}Z-3f2a", "admin@laptop", new_steps(asked))
     for step, word in zip(made.run["steps"], steps.values(), strict=True):
-        step.update(state=word, reason=f"why {word}")
+        step.update(state=word, reason="" if word == "kept" else f"why {word}")
     made.run.update(state=state, started_epoch=NOW - 600 + number, **({} if finished is None else {"finished_epoch": finished}))
     made.save()
     return made
@@ -67,7 +67,7 @@ def test_what_the_engine_wrote_is_read(places: tuple[Path, Path]) -> None:
         "id": "2026-11-21T09-12-01Z-3f2a", "started_epoch": NOW - 599, "finished_epoch": NOW - 500, "state": "settled",
         "steps": [
             {"fix": "allow_writes", "issues": ["sandbox_read_only"], "covers": ["sandbox_read_only", "web_errors_5xx"],
-             "state": "kept", "reason": "why kept"},
+             "state": "kept", "reason": ""},
             {"fix": "allow_writes", "issues": ["redis_down"], "covers": ["redis_down", "web_errors_5xx"],
              "state": "undone", "reason": "why undone"},
         ],
@@ -158,3 +158,12 @@ def test_without_root(places: tuple[Path, Path]) -> None:
     assert found.state == "denied"
     assert found.reason.endswith("run with become: true (as root)")
     assert f"{places[0]}/runs may not be read by user " in found.reason
+
+
+def test_what_nobody_judged_is_not_cured(places: tuple[Path, Path]) -> None:
+    run(1, finished=NOW - 500, a="kept", b="kept")
+    found = journal.Journal.load("2026-11-21T09-12-01Z-3f2a")
+    assert found is not None
+    found.run["steps"][1]["reason"] = "not judged: its run was interrupted"
+    found.save()
+    assert remediation.observe(host(), {})["cured"] == {"a": NOW - 500, "web_errors_5xx": NOW - 500}
