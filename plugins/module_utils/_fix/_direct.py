@@ -115,6 +115,8 @@ def locked(change: Change, direct: Direct) -> Iterator[Postgres]:
 
 def take_lock(held: Postgres) -> None:
     """Refused when another host works on this database; the lock ends with the session, however that ends."""
+    # A session that waits for hours must not be ended for being idle; the setting is of the session, and the session is ours alone.
+    held.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
     if held.rows("SELECT pg_try_advisory_lock(%d)" % OUR_LOCK) != [["t"]]:
         raise Refused("another host works on this database right now (its advisory lock %d is taken): wait until that run ends" % OUR_LOCK)
 

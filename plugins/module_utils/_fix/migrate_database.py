@@ -21,6 +21,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk impo
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _app, _direct, _dump, _leftovers
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import survey
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
+from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +43,15 @@ def fix(change: Change) -> None:
     if schema is not None and not schema["pending"]:
         return
     direct = _direct.find(change)
-    with _direct.locked(change, direct) as held:
-        before, after, newest = pending(change, held)
-        if not before and not after:
-            return
-        _demand_no_other_migration(change, held, direct)
-        _migrate(change, held, direct, before, after, newest)
+    try:
+        with _direct.locked(change, direct) as held:
+            before, after, newest = pending(change, held)
+            if not before and not after:
+                return
+            _demand_no_other_migration(change, held, direct)
+            _migrate(change, held, direct, before, after, newest)
+    except PostgresError as problem:
+        raise HostError("PostgreSQL at %s gave up: %s" % (direct.target.label, harmless(str(problem), change.install))) from None
 
 
 def pending(change: Change, held: Postgres) -> tuple[list[str], list[str], str]:
@@ -114,6 +119,7 @@ def _demand_no_other_migration(change: Change, held: Postgres, direct: _direct.D
 
 
 def _migrate(change: Change, held: Postgres, direct: _direct.Direct, before: list[str], after: list[str], newest: str) -> None:
+    owner = change.owner()
     number = tuple(change.install.get("version", {}).get("number", (0,)))
     order = phases(before, after, newest, number)
     dump_path = _dumped(change, held, direct)
@@ -131,14 +137,16 @@ def _migrate(change: Change, held: Postgres, direct: _direct.Direct, before: lis
     for phase in order:
         _run(change, direct, phase, mark, dump_path)
         if direct.pooled and not change.check_mode:
-            _end_pooled_sessions(change, held)
+            _end_pooled_sessions(change, direct, held.backend)
         if phase == "before" and not change.check_mode:
             # What runs may still be the code of the old release, whose columns the second phase takes away.
             _restart(change.host, units, change.say)
     for _role, name in units:
         change.restart(name)
     if not change.check_mode:
-        left = [name for names in pending(change, held)[:2] for name in names]
+        # Asked in a session of its own: the one with the lock may have been cut on its way in all those hours.
+        with _direct.session(change.host, direct.target, owner) as fresh:
+            left = [name for names in pending(change, fresh)[:2] for name in names]
         if left:
             raise HostError("db:migrate ended well, but %d migrations are still pending: %s" % (len(left), left[0]))
 
@@ -171,18 +179,25 @@ def _run(change: Change, direct: _direct.Direct, phase: str, mark: str, dump_pat
             done.rc, change.clean(why_it_failed(done.output)), "; the dump of before is " + dump_path if dump_path else ""))
 
 
-def _end_pooled_sessions(change: Change, held: Postgres) -> None:
+def _end_pooled_sessions(change: Change, direct: _direct.Direct, but: int) -> None:
     """A pooler keeps sessions with statements that were planned for the old columns: "cached plan must not change result type"."""
-    clock = held.rows("SELECT now()::text")[0][0] or ""
-    others = ("pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
-              " AND backend_start < '%s'" % re.sub(r"[^\d:. +-]", "", clock))
+    with _direct.session(change.host, direct.target, change.owner()) as asked:
+        if not _ended(asked, but):
+            change.say("a session of the pooler was at work for %d s and keeps its old plans until it ends" % POOLED_SECONDS)
+
+
+def _ended(asked: Postgres, but: int) -> bool:
+    """`but`: the session that holds the lock of the database."""
+    clock = asked.rows("SELECT now()::text")[0][0] or ""
+    others = ("pg_stat_activity WHERE datname = current_database() AND usename = current_user"
+              " AND pid NOT IN (pg_backend_pid(), %d) AND backend_start < '%s'" % (but, re.sub(r"[^\d:. +-]", "", clock)))
     end = time.monotonic() + POOLED_SECONDS
     while time.monotonic() < end:
-        held.rows("SELECT pg_terminate_backend(pid) FROM %s AND state = 'idle'" % others)  # noqa: S608  digits and signs only
-        if held.rows("SELECT count(*) FROM " + others) == [["0"]]:  # noqa: S608
-            return
+        asked.rows("SELECT pg_terminate_backend(pid) FROM %s AND state = 'idle'" % others)  # noqa: S608  digits and signs only
+        if asked.rows("SELECT count(*) FROM " + others) == [["0"]]:  # noqa: S608
+            return True
         time.sleep(0.2)
-    change.say("a session of the pooler was at work for %d s and keeps its old plans until it ends" % POOLED_SECONDS)
+    return False
 
 
 def _restart(host: Host, units: list[tuple[str, str]], say: Callable[[str], None]) -> list[str]:
