@@ -137,7 +137,7 @@ class HostDoor:
                     raise
                 asked, lost_since = state, None  # the lost call never arrived
                 continue
-            if lost_since is not None and asked == "followed" and not result["working"] and result["run"]["state"] != _END[state]:
+            if lost_since is not None and asked == "followed" and not result["working"] and result["run"]["state"] not in _END[state]:
                 asked, lost_since = state, None  # likewise
                 continue
             lost_since = None
@@ -193,7 +193,7 @@ class HostDoor:
         self.diff += diff if isinstance(diff, list) else []
 
 
-_END = {"applied": "acted", "settled": "settled", "rolled_back": "rolled_back"}
+_END = {"applied": ("acted", "settled"), "settled": ("settled",), "rolled_back": ("rolled_back",)}
 
 
 def _asked(steps: list[Step]) -> list[Step]:
