@@ -244,7 +244,7 @@ def controller(box: Box, folder: Path) -> None:
             tar.add(ROOT / name, f"ansible_collections/fediops/mastodon/{name}")
     box.put("/opt/ansible.tar", out.getvalue())
     box.run("mkdir -p /opt/ansible && tar -xf /opt/ansible.tar -C /opt/ansible && rm /opt/ansible.tar")
-    program = '#!/bin/sh\nPYTHONPATH=/opt/ansible exec python3 -m ansible.cli.playbook "$@"\n'
+    program = '#!/bin/sh\nPYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ansible exec python3 -m ansible.cli.playbook "$@"\n'
     box.put("/opt/ansible-playbook", program, 0o755)
     box.put("/opt/hosts.json", json.dumps({"all": {"hosts": {"social": {"ansible_connection": "local"}}}}))
 
