@@ -55,6 +55,9 @@ BELONGINGS = """
 ALTER DATABASE mastodon_production SET statement_timeout TO '50s'; ALTER DATABASE mastodon_production SET search_path = "$user", public;
 GRANT CONNECT ON DATABASE mastodon_production TO postgres; COMMENT ON DATABASE mastodon_production IS 'it''s ours'
 """
+JOBS_DONE = """
+until [ "$(psql -XAtqd mastodon_production -c 'SELECT count(*) FROM statuses WHERE distributed_at IS NULL')" = 0 ]; do sleep 0.2; done
+"""
 ABOUT = """
 SELECT setconfig::text || shobj_description(d.oid, 'pg_database') || datacl::text || datconnlimit
 FROM pg_database d, pg_db_role_setting s WHERE s.setdatabase = d.oid AND datname = 'mastodon_production'
@@ -208,6 +211,7 @@ def test_encoding(suite: str, encoding: str, tmp_path: Path) -> None:
         plant(box, tmp_path, f"encoding_{encoding}")
         box.psql(BELONGINGS)
         assert box.post("caf\u00e9 before").status == 200
+        box.run(JOBS_DONE, "postgres")
         before, running = fingerprint(box), processes(box)
         foreseen = foresee(box, tmp_path, "convert_encoding")
         assert foreseen["state"] == "applied" and foreseen["changes"]
