@@ -137,7 +137,7 @@ class Journal:
 
 
 def journals() -> list[Journal]:
-    """All runs of this host, newest first."""
+    """All runs of this host, newest first by the clock of the host: ids are made with those of the controllers."""
     found = {}
     for place in reversed(PLACES):
         try:
@@ -150,7 +150,7 @@ def journals() -> list[Journal]:
                 run = _read(folder)
                 if run is not None:
                     found[name] = Journal(folder, run)
-    return [found[name] for name in sorted(found, reverse=True)]
+    return sorted(found.values(), key=lambda journal: (journal.run["started_epoch"], journal.run["id"]), reverse=True)
 
 
 def forget_old() -> list[Journal]:
