@@ -77,7 +77,10 @@ def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: d
             journal.run.update(state="settled", finished_epoch=round(time.time(), 3))
             journal.save()
             raise
-        step.update(state="kept" if step["changes"] else "nothing", services=change.asked.as_dict())
+        if not step["changes"]:
+            journal.forget()
+            return ""
+        step.update(state="kept", services=change.asked.as_dict())
         problems = run.finish_services(journal, ground, change.asked)
         journal.run.update(state="settled", finished_epoch=round(time.time(), 3))
         journal.save()

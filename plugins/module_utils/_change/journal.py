@@ -66,6 +66,9 @@ class Journal:
         """Raises OSError when there is no room; the file before stays whole."""
         _write(self.folder + "/run.json", json.dumps(self.run).encode())
 
+    def forget(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def say(self, text: str) -> None:
         self.run["progress"] = [*self.run["progress"], {"epoch": round(time.time(), 1), "text": text[:300]}][-MAX_PROGRESS:]
         self.run["said"] = self.run.get("said", 0) + 1

@@ -221,7 +221,7 @@ def _finish(journal: Journal, asked: Asked, state: str) -> None:
             for operation in old.operations(step):
                 if operation["kind"] == "directory":
                     shutil.rmtree(operation["kept"], ignore_errors=True)
-        shutil.rmtree(old.folder, ignore_errors=True)
+        old.forget()
 
 
 def _join(asked: Asked, more: Asked) -> None:
