@@ -6,7 +6,8 @@
 One by hand: pytest tests/live/test_remediation.py -k 'postgresql_stopped and trixie'
 
 A fault.yml says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said) or
-`remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything).
+`remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything) or `remedy: undone` (what was tried did not
+cure, so it is taken back, and evidence before and after is shown).
 """
 
 from __future__ import annotations
@@ -64,6 +65,14 @@ def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
             return
         assert code == 0 and "changed=1" in output, output
         assert foreseen["remediation"]["steps"], output
+        files = {path: seen for path, seen in sick.items() if path != "units"}
+        if remedy == "undone":
+            host, output, code = play(box, tmp_path / "undone", remediate, *EVERYTHING)
+            steps = host["remediation"]["steps"]
+            assert code != 0 and "undone" in {step["state"] for step in steps}, output
+            assert all(step["before"] and step["after"] and step["reason"] for step in steps if step["state"] == "undone"), steps
+            assert differences(files, picture(box, units=False)) == [], output
+            return
 
         cured, output, code = play(box, tmp_path / "cured", remediate, *EVERYTHING)
         steps = cured["remediation"]["steps"]
@@ -74,7 +83,6 @@ def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
         assert "changed=0" in output, output
 
         if not any("cannot_undo" in step for step in steps):
-            healthy_units = {path: seen for path, seen in sick.items() if path != "units"}
-            _host = ansible(ROOT / "playbooks" / "rollback.yml", "-i", inventory(tmp_path, box), "-e", f"run={cured['remediation']['run']}")
-            assert _host.returncode == 0, _host.stdout
-            assert differences(healthy_units, picture(box, units=False)) == [], _host.stdout
+            back = ansible(ROOT / "playbooks" / "rollback.yml", "-i", inventory(tmp_path, box), "-e", f"run={cured['remediation']['run']}")
+            assert back.returncode == 0, back.stdout
+            assert differences(files, picture(box, units=False)) == [], back.stdout
