@@ -19,7 +19,8 @@ class Line(NamedTuple):
     id: request id or job id, "" when the line carries none; thread: Sidekiq's thread or ""; time: epoch written in the line or None.
     fields: request {method path status:int controller action duration}; job {class word}; exception and cause {class message};
     frame {frame: "app/models/status.rb:12"}; OOM kill {process pid scope cgroup}; systemd {unit event};
-    proxy {server upstream}; access {method path status:int upstream_status}; zone: a time zone nobody knows, then ``time`` is as if it were UTC.
+    proxy {server upstream}; access {method path status:int upstream_status}; zone: a time zone nobody knows, then ``time`` is
+    as if it were UTC.
     """
 
     kind: str

@@ -71,7 +71,8 @@ def test_what_nginx_refuses_is_taken_back_at_once(tmp_path: Path) -> None:
     """Sites that are read before conf.d cannot use a format from there; nginx says so, and not a byte of ours stays."""
     with Box.start("trixie") as box:
         box.ready()
-        box.run("sed -i -e '/include .*conf.d/d' -e 's,include .*sites-enabled/.*,&\\n\\tinclude /etc/nginx/conf.d/*.conf;,' /etc/nginx/nginx.conf")
+        last = "s,include .*sites-enabled/.*,&\\n\\tinclude /etc/nginx/conf.d/*.conf;,"
+        box.run(f"sed -i -e '/include .*conf.d/d' -e '{last}' /etc/nginx/nginx.conf")
         assert box.run("nginx -t && nginx -T 2>&1 | grep -c 'include /etc/nginx/conf.d'").out.endswith("1\n")
         before = picture(box)
         step, _run = apply(box, tmp_path, "enable_request_log")

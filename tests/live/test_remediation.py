@@ -5,9 +5,9 @@
 
 One by hand: pytest tests/live/test_remediation.py -k 'postgresql_stopped and trixie'
 
-A fault.yml says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said) or
-`remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything) or `remedy: undone` (what was tried did not
-cure, so it is taken back, and evidence before and after is shown).
+A fault.yml says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said),
+`remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything) or `remedy: undone` (what was tried did
+not cure, so it is taken back, with evidence before and after).
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def alone(module: AnsibleModule, name: str, function: Callable[[Change], None], 
         module.fail_json(msg=str(problem))
     diff = [{"before_header": each["what"], "after_header": each["what"], "before": each["before"], "after": each["after"]}
             for each in step["changes"]]
-    return dict(result, changed=bool(step["changes"]), diff=diff if module._diff else [], changes=[each["what"] for each in step["changes"]])
+    changes = [each["what"] for each in step["changes"]]
+    return dict(result, changed=bool(changes), diff=diff if module._diff else [], changes=changes)
 
 
 def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: dict[str, Any],

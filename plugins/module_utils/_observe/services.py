@@ -26,7 +26,7 @@ MAX_UNIT_FILE_BYTES = 65536
 TICKS_A_SECOND = 100.0  # USER_HZ, the same on every Linux that runs Ruby
 
 PROPERTIES = ("Id", "Type", "RemainAfterExit", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts", "MainPID",
-              "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "StandardOutput",
+              "WantedBy", "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "StandardOutput",
               "MemoryCurrent", "MemoryMax", "ControlGroup", "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic",
               "ExecMainStartTimestampMonotonic")
 
@@ -82,6 +82,10 @@ def discover(host: Host) -> list[dict[str, Any]]:
         # redis.service is another name of redis-server.service: systemd answers for both with the same Id.
         if unit["role"] and all(unit["name"] != known["name"] for known in units):
             units.append(unit)
+    # mastodon-streaming@4000 is disabled itself and started by its shim, which is enabled (dist/ since 4.2).
+    starters = {unit["name"] for unit in units if unit["enabled"] == "enabled"}
+    for unit in units:
+        unit["intended"] = unit["intended"] or not starters.isdisjoint(unit["_wanted_by"])
     return units
 
 
@@ -160,6 +164,7 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float, run
         "working_directory": properties.get("WorkingDirectory", "").lstrip("-!"),
         "_argv": argv,
         "_cgroup": properties.get("ControlGroup", ""),
+        "_wanted_by": properties.get("WantedBy", "").split() if properties.get("UnitFileState") != "masked" else [],
         "_memory": (properties.get("MemoryCurrent", ""), properties.get("MemoryMax", "")),
         "_env": _unit_environment(host, properties),
     }
