@@ -65,6 +65,7 @@ def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: d
             raise worker.Busy("run %s is not finished on this host" % waiting[0].run["id"])
         run.recover("")
         journal = Journal.create(run_id, "", [step])
+        journal.run["alone"] = True
         change = Change(step, journal, facts, ground, {}, secrets(ground))
         step["state"] = "acting"
         journal.save()

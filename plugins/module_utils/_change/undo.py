@@ -33,7 +33,7 @@ def take_back(host: Host, journal: Journal, step: dict[str, Any], own: Own, aske
     for operation in reversed(journal.operations(step)):
         try:
             _one(host, journal, step, operation, own, asked)
-        except (OSError, HostError, disk.Refused) as problem:
+        except Exception as problem:  # noqa: BLE001  one that cannot be taken back must not keep the others from it
             what = operation.get("path") or operation.get("unit") or operation["kind"]
             problems.append("%s could not be taken back: %s" % (what, problem))
     told = step.get("services") or {}

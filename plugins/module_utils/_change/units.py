@@ -34,7 +34,7 @@ _UNITS_OF_TIME = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 864
 
 
 def properties(host: Host, unit: str, *names: str) -> dict[str, str]:
-    shown = host.run(["systemctl", "show", "--no-pager", "--property=" + ",".join(names), "--", unit], 10.0)
+    shown = host.run(["systemctl", "show", "--no-pager", "--property=" + ",".join(names), "--", unit], 30.0)
     if shown.rc is None:
         raise HostError("systemctl show gave no answer in time")
     lines = shown.out.decode("utf-8", "replace").splitlines()

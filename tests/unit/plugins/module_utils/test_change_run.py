@@ -179,3 +179,12 @@ def wait_for(condition: t.Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_what_cannot_be_taken_back_keeps_nothing_else_from_it(files: pathlib.Path) -> None:
+    journal = began("write")
+    run.act(journal, "")
+    journal.record(journal.run["steps"][0], {"kind": "attributes", "path": str(files / "one"), "old": "garbled"})
+    run.settle(journal, {1: "no"})
+    assert names(files) == {}
+    assert "one could not be taken back" in journal.run["steps"][0]["reason"]
