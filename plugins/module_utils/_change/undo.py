@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Attributes
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
