@@ -43,19 +43,19 @@ def alone(module: AnsibleModule, name: str, function: Callable[[Change], None], 
         if module.check_mode:
             function(Change(step, None, facts, ground, {}, secrets(ground)))
         else:
-            result["run"] = _for_real(step, function, facts, ground)
+            result["run"] = _for_real(step, function, facts, ground, root)
     except worker.Busy as busy:
         module.fail_json(msg=str(busy))
     except (Refused, HostError, OSError) as problem:
-        module.fail_json(msg=str(problem))
+        module.fail_json(msg=Change(step, None, {}, ground, {}, secrets(ground)).clean(str(problem)))
     diff = [{"before_header": each["what"], "after_header": each["what"], "before": each["before"], "after": each["after"]}
             for each in step["changes"]]
     changes = [each["what"] for each in step["changes"]]
     return dict(result, changed=bool(changes), diff=diff if module._diff else [], changes=changes)
 
 
-def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: dict[str, Any],
-              ground: dict[str, Any]) -> str:
+def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: dict[str, Any], ground: dict[str, Any],
+              root: str) -> str:
     run.preload()
     run_id = "%s-%s" % (time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime()), os.urandom(4).hex())
     handle = worker.lock(run_id, "")
@@ -63,7 +63,9 @@ def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: d
         waiting = [journal for journal in run.left_open() if journal.lease_left() > 0]
         if waiting:
             raise worker.Busy("run %s is not finished on this host" % waiting[0].run["id"])
-        run.recover("")
+        if run.recover(""):
+            # What was seen before is what the interrupted run had left.
+            facts, ground = survey(["all", "!logs"], run.SURVEY_SECONDS, 3600.0, root, {})
         journal = Journal.create(run_id, "", [step])
         journal.run["alone"] = True
         change = Change(step, journal, facts, ground, {}, secrets(ground))
@@ -82,8 +84,10 @@ def _for_real(step: dict[str, Any], function: Callable[[Change], None], facts: d
         if not step["changes"]:
             journal.forget()
             return ""
-        step.update(state="kept", services=change.asked.as_dict())
+        step.update(state="applied", services=change.asked.as_dict())
+        journal.save()
         problems = run.finish_services(journal, ground, change.asked)
+        step["state"] = "kept"
         journal.run.update(state="settled", finished_epoch=round(time.time(), 3))
         journal.save()
         if problems:

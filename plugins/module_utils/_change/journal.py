@@ -9,6 +9,7 @@ disk before the operation is carried out; a torn last line is therefore an opera
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -38,6 +39,8 @@ class Journal:
         """Begin a run where there is room for its journal: /var/lib, or /run on a server whose disk is full or read-only."""
         run = {"id": run_id, "schema": 1, "controller": controller, "started_epoch": round(time.time(), 3), "pid": os.getpid(),
                "state": "acting", "steps": steps, "services_done": False, "progress": []}
+        if cls.load(run_id) is not None:
+            raise disk.Refused("there is a run %s on this host already, whose journal may be needed to take it back: give another id" % run_id)
         problem: OSError | None = None
         for place in PLACES:
             journal = cls(os.path.join(place, "runs", run_id), run)
@@ -70,9 +73,11 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def say(self, text: str) -> None:
+        """Progress; that there is no room for it must stop nothing, least of all an undo, which makes room."""
         self.run["progress"] = [*self.run["progress"], {"epoch": round(time.time(), 1), "text": text[:300]}][-MAX_PROGRESS:]
         self.run["said"] = self.run.get("said", 0) + 1
-        self.save()
+        with contextlib.suppress(OSError):
+            self.save()
 
     # -- whose run it is -----------------------------------------------------------------------------------------
 
@@ -108,7 +113,7 @@ class Journal:
         line = json.dumps(operation).encode() + b"\n"
         handle = os.open(self.step_folder(step) + "/journal.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(handle, line)
+            _all(handle, line)
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -186,10 +191,17 @@ def _write(path: str, data: bytes) -> None:
     temporary = path + ".new"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view):]
+        _all(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
     os.replace(temporary, path)
+    # Only then the name is on disk too: what follows must not outlive it when the power fails.
+    disk.sync_directory(path)
+
+
+def _all(handle: int, data: bytes) -> None:
+    """On a disk that is nearly full a write may take only a part, and says so by no error."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view):]

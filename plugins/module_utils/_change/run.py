@@ -107,7 +107,7 @@ def rehearse(steps: list[dict[str, Any]], root: str) -> list[dict[str, Any]]:
 
 def settle(journal: Journal, verdicts: dict[int, str]) -> None:
     """Keep the steps that cured, undo those of which `verdicts` holds a reason against them; newest first."""
-    asked = Asked()
+    asked = _owed(journal)
     for step in reversed(journal.run["steps"]):
         if step["state"] != "applied":
             continue
@@ -121,7 +121,7 @@ def settle(journal: Journal, verdicts: dict[int, str]) -> None:
 
 def roll_back(journal: Journal) -> None:
     """Restore what a finished run changed; steps whose effect cannot be taken back say so."""
-    asked = Asked()
+    asked = _owed(journal)
     for step in reversed(journal.run["steps"]):
         if step["state"] == "kept" and step["undoable"]:
             _undo(journal, step, asked, "rolled_back", "")
@@ -129,8 +129,9 @@ def roll_back(journal: Journal) -> None:
 
 
 def left_open(but: str = "") -> list[Journal]:
-    """Runs that nobody finished, newest first."""
-    return [journal for journal in journals() if journal.run["state"] in ("acting", "acted") and journal.run["id"] != but]
+    """Runs that nobody finished, newest first; also one whose rollback broke off before its services were seen to."""
+    return [journal for journal in journals() if journal.run["id"] != but
+            and (journal.run["state"] in ("acting", "acted") or any((journal.run.get("owed") or {}).values()))]
 
 
 def recover(but: str) -> list[str]:
@@ -138,7 +139,7 @@ def recover(but: str) -> list[str]:
     found = []
     for journal in left_open(but):
         found.append(journal.run["id"])
-        asked = Asked()
+        asked = _owed(journal)
         for step in reversed(journal.run["steps"]):
             if step["state"] == "acting":
                 _undo(journal, step, asked, "undone", "interrupted; this step was taken back by the next run")
@@ -188,7 +189,7 @@ def _give_up(journal: Journal | None, step: dict[str, Any], change: Change, aske
 def finish_services(journal: Journal, ground: dict[str, Any], asked: Asked) -> list[str]:
     """What was asked of the services; sentences about what did not work, which the journal keeps too."""
     problems = services.carry_out(Host(time.monotonic() + FOREVER), asked, ground, journal.say)
-    journal.run["services_done"] = True
+    journal.run.update(services_done=True, owed={})
     journal.run["problems"] = [*journal.run.get("problems", []), *problems]
     journal.save()
     return problems
@@ -208,6 +209,8 @@ def _check(step: dict[str, Any], journal: Journal, ground: dict[str, Any], hidde
 def _undo(journal: Journal, step: dict[str, Any], asked: Asked, state: str, reason: str) -> None:
     journal.say("taking back %s" % step["fix"])
     problems = take_back(Host(time.monotonic() + FOREVER), journal, step, own_undo(step["fix"]), asked)
+    # In the same write as the state: a step that is taken back is not looked at again, and what it stopped must start all the same.
+    journal.run["owed"] = asked.as_dict()
     _note(journal, step, state, "; ".join([reason, *problems] if reason else problems))
 
 
@@ -222,6 +225,11 @@ def _finish(journal: Journal, asked: Asked, state: str) -> None:
                 if operation["kind"] == "directory":
                     shutil.rmtree(operation["kept"], ignore_errors=True)
         old.forget()
+
+
+def _owed(journal: Journal) -> Asked:
+    """What steps that are taken back already still need of the services."""
+    return Asked.of(journal.run.get("owed") or {})
 
 
 def _join(asked: Asked, more: Asked) -> None:
