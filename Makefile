@@ -22,7 +22,7 @@ remediate: ## cure what is allowed: INVENTORY=hosts.yml LIMIT=web1 ARGS='--check
 	@tools/setup run
 	@tools/remediate $(ARGS)
 
-.PHONY: test lint unit sanity testbed browser molecule live bench
+.PHONY: test lint unit sanity testbed browser molecule live thorough bench
 test: ## everything below from lint to live, as CI runs it (under 30 minutes on two cores)
 	@tools/test
 lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, change log
@@ -37,8 +37,10 @@ browser: ## the HTML report in headless Chromium
 	@tools/test testbed browser
 molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
 	@tools/test testbed molecule
-live: ## one real fault after the other, each in a fresh server
+live: ## one real fault after the other, each in a fresh server: named, cured, proven, taken back
 	@tools/test testbed live
+thorough: ## the same with every fault cured in both suites and every special case of every fix (hours)
+	@tools/test testbed thorough
 bench: ## the figures that must hold, printed
 	@tools/test testbed bench
 

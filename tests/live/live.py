@@ -13,13 +13,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / "tests" / "faults"
 sys.path.insert(0, str(ROOT / "tests" / "testbed"))
 
 from box import SUITES, Box  # noqa: E402
 
-__all__ = ["FAULTS", "ROOT", "SUITES", "Box", "ansible", "diagnose", "inventory"]
+__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "diagnose", "inventory"]
+
+# Both in the thorough run, one in the short one.
+ONE_SUITE = ["trixie", pytest.param("bookworm", marks=pytest.mark.thorough)]
 
 
 def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:

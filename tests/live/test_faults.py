@@ -20,6 +20,9 @@ import yaml
 from live import FAULTS, SUITES, Box, diagnose
 
 ALL = sorted(path.parent.name for path in FAULTS.glob("*/fault.yml"))
+# Every fault is cured in one suite, where it is diagnosed first (test_remediation), and diagnosed in the other here; each suite has half
+# of the cures. The thorough run cures all in both.
+CURED_IN = {fault: SUITES[number % len(SUITES)] for number, fault in enumerate(ALL)}
 
 
 def described(fault: str) -> dict[str, Any]:
@@ -27,8 +30,7 @@ def described(fault: str) -> dict[str, Any]:
     return description
 
 
-@pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("fault", ALL)
+@pytest.mark.parametrize(("fault", "suite"), [(fault, suite) for fault in ALL for suite in SUITES if suite != CURED_IN[fault]])
 def test_fault_is_named_first_and_alone(fault: str, suite: str, tmp_path: Path) -> None:
     known = described(fault)
     with Box.start(suite, kmsg=known.get("kmsg", False)) as box:

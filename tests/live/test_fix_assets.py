@@ -36,6 +36,7 @@ def style_of(box: Box) -> tuple[int, str]:
     return answer.status, answer.body
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("fault", ["assets_not_rebuilt", "manifest_missing", "pack_file_missing", "web_not_restarted"])
 def test_pages_have_styles_again(fault: str, suite: str, tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_pages_have_styles_again(fault: str, suite: str, tmp_path: Path) -> None
         assert differences({**before, "units": 0}, {**picture(box), "units": 0}) == []
 
 
+@pytest.mark.thorough
 def test_nobody_sees_a_build(tmp_path: Path) -> None:
     """A bundler empties its folder first: visitors keep their files all the time, and get the new ones after it."""
     with Box.start("trixie") as box:
@@ -81,6 +83,7 @@ def test_nobody_sees_a_build(tmp_path: Path) -> None:
         assert "color: green" in style_of(box)[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_broken_source_leaves_what_is_served(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -131,6 +134,7 @@ def test_worker_shot_during_the_build(tmp_path: Path) -> None:
         assert served(box) == packs
 
 
+@pytest.mark.thorough
 def test_too_late_and_killed_for_memory_are_said(tmp_path: Path) -> None:
     with Box.start("trixie", kmsg=True) as box:
         box.ready()
@@ -187,6 +191,7 @@ def test_assets_of_a_build_host(tmp_path: Path) -> None:
         assert served(box) == packs
 
 
+@pytest.mark.thorough
 def test_module_reports_and_builds(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -204,6 +209,7 @@ def test_module_reports_and_builds(tmp_path: Path) -> None:
         assert module(box, tmp_path, "mastodon_assets", force=True)["changed"]
 
 
+@pytest.mark.thorough
 def test_yarn_of_the_wrong_kind_and_old_node_are_refused(tmp_path: Path) -> None:
     with Box.start("bookworm") as box:
         box.ready()
@@ -218,6 +224,7 @@ def test_yarn_of_the_wrong_kind_and_old_node_are_refused(tmp_path: Path) -> None
         assert step["state"] == "refused" and "node is 12.1.0" in step["reason"] and ">=14" in step["reason"], step
 
 
+@pytest.mark.thorough
 def test_inventory_is_used(tmp_path: Path) -> None:
     """The example of the module's documentation for a build host: delegated, and by way of the controller."""
     playbook = tmp_path / "copy.yml"

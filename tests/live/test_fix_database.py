@@ -17,7 +17,7 @@ from typing import Any
 import one_fix
 import pytest
 
-from live import SUITES, Box
+from live import ONE_SUITE, SUITES, Box
 from one_fix import foresee, module, plant, roll_back
 from proof import prove
 
@@ -106,6 +106,7 @@ def processes(box: Box) -> str:
     return box.run("systemctl show -p MainPID mastodon-web mastodon-sidekiq 'mastodon-streaming@*'").out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_two_phases_with_a_dump(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -141,7 +142,7 @@ def test_two_phases_with_a_dump(suite: str, tmp_path: Path) -> None:
         assert box.psql("SELECT count(*) FROM schema_migrations WHERE version = '20251201000000'") == "1"
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ONE_SUITE)
 def test_past_pgbouncer(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
         box.ready()
@@ -179,6 +180,7 @@ def test_past_pgbouncer(suite: str, tmp_path: Path) -> None:
         prove(box)
 
 
+@pytest.mark.thorough
 def test_refused_before_anything_is_touched(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -203,6 +205,7 @@ def test_refused_before_anything_is_touched(tmp_path: Path) -> None:
         prove(box)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("encoding", ["latin1", "sql_ascii"])
 def test_encoding(suite: str, encoding: str, tmp_path: Path) -> None:
@@ -237,6 +240,7 @@ def test_encoding(suite: str, encoding: str, tmp_path: Path) -> None:
         assert box.post("plain again").status == 200
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_converted_is_left_alone(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -270,6 +274,7 @@ def killed_at(box: Box, folder: Path, fix: str, stage: str) -> None:
     box.ready()
 
 
+@pytest.mark.thorough
 def test_killed_migration(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -285,7 +290,7 @@ def test_killed_migration(tmp_path: Path) -> None:
 STAGES = ["stopping", "dump database", "restore into", "comparing", "collecting", "swapping", "starting mastodon-web"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage if stage == "swapping" else pytest.param(stage, marks=pytest.mark.thorough) for stage in STAGES])
 def test_killed_anywhere(stage: str, tmp_path: Path) -> None:
     with Box.start("trixie" if STAGES.index(stage) % 2 else "bookworm") as box:
         box.ready()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from live import SUITES, Box
+from live import ONE_SUITE, SUITES, Box
 from one_fix import apply, foresee, module, plant, roll_back, use_memory
 from proof import differences, picture, prove
 
@@ -23,6 +23,7 @@ def whole(box: Box) -> str:
     return box.run(f"find {LIVE_SYSTEM} /var/log -not -path '/var/log/journal/*' -not -name '*.log' -printf '%p %s %u:%g %m\\n' | sort").out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("fault", ["media_filesystem_full", "media_inodes_used_up"])
 def test_cached_media_make_room(fault: str, suite: str, tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_cached_media_make_room(fault: str, suite: str, tmp_path: Path) -> None:
         assert roll_back(box, tmp_path, run)["state"] == "kept"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("fault", ["database_filesystem_full", "redis_filesystem_full"])
 def test_what_may_not_be_deleted_is_named(fault: str, suite: str, tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_what_may_not_be_deleted_is_named(fault: str, suite: str, tmp_path: Path
             prove(box)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ONE_SUITE)
 def test_root_without_a_free_byte(suite: str, tmp_path: Path) -> None:
     """Everything stands on /: room comes from logs and packages, then PostgreSQL and Redis live, and nothing else is deleted."""
     with Box.start(suite, small_root="160m") as box:
@@ -99,6 +101,7 @@ def test_root_without_a_free_byte(suite: str, tmp_path: Path) -> None:
         assert (again["state"], again["changes"]) == ("nothing", []), again
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_redis_gets_its_directory_back(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -118,6 +121,7 @@ def test_redis_gets_its_directory_back(suite: str, tmp_path: Path) -> None:
         assert box.run("stat -c '%U %a' /var/lib/redis").out == "root 555\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_media_are_given_back(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -141,7 +145,7 @@ def test_media_are_given_back(suite: str, tmp_path: Path) -> None:
         assert set(given.splitlines()) - set(files.splitlines())
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ONE_SUITE)
 def test_cleanup_by_hand(suite: str, tmp_path: Path) -> None:
     """The module alone: nothing is full; each action by its option, foreseen, done, not done twice."""
     with Box.start(suite) as box:

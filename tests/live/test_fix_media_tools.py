@@ -19,6 +19,7 @@ from proof import differences, picture, png, prove
 SELECTIONS = "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n'"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_image_library_and_ffmpeg_are_put_back(suite: str, tmp_path: Path) -> None:
     """Their packages are installed, their files are gone."""
@@ -38,6 +39,7 @@ def test_image_library_and_ffmpeg_are_put_back(suite: str, tmp_path: Path) -> No
         assert (again["state"], again["changes"]) == ("nothing", []), again
 
 
+@pytest.mark.thorough
 def test_what_was_added_goes_and_nothing_else(tmp_path: Path) -> None:
     """The package itself is not installed; apt has no lists yet."""
     with Box.start("bookworm") as box:

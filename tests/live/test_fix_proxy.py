@@ -19,6 +19,7 @@ SITE = "/etc/nginx/sites-available/mastodon"
 LOG = "/var/log/nginx/mastodon_requests.log"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_slow_answers_arrive_and_requests_are_logged(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:

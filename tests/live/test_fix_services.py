@@ -43,6 +43,7 @@ def cure(box: Box, folder: Path, fix: str, **options: str) -> str:
     return run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_everything_runs_in_production_again(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -63,6 +64,7 @@ def test_everything_runs_in_production_again(suite: str, tmp_path: Path) -> None
         assert differences(before, picture(box, units=False)) == []
 
 
+@pytest.mark.thorough
 def test_what_would_outdo_the_fix_is_named(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -75,6 +77,7 @@ def test_what_would_outdo_the_fix_is_named(tmp_path: Path) -> None:
         assert differences(before, picture(box, units=False)) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", SUITES)
 def test_queues_nobody_takes_get_a_unit_of_their_own(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
@@ -98,6 +101,7 @@ def test_queues_nobody_takes_get_a_unit_of_their_own(suite: str, tmp_path: Path)
         assert "fediops" not in box.run("systemctl list-units --all --plain --no-legend 'mastodon-*'").out
 
 
+@pytest.mark.thorough
 def test_threads_follow_the_issue(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from live import FAULTS, ROOT, SUITES, Box, ansible, inventory
+from live import FAULTS, ONE_SUITE, ROOT, Box, ansible, inventory
 
 WATCH = "fediops-mastodon-watch"
 STATE = "/var/lib/fediops.mastodon/monitor"
@@ -89,7 +89,7 @@ def told(box: Box) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("== ")]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ONE_SUITE)
 def test_one_alert_and_one_all_clear(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:
         ready(box)
@@ -114,6 +114,7 @@ def test_one_alert_and_one_all_clear(suite: str, tmp_path: Path) -> None:
         assert told(box) == ["== alert db_connection_refused 0", "== clear db_connection_refused 0"], box.journal(WATCH)
 
 
+@pytest.mark.thorough
 def test_the_timer_does_it_and_notices_a_watch_that_fails(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)
@@ -139,6 +140,7 @@ def test_the_timer_does_it_and_notices_a_watch_that_fails(tmp_path: Path) -> Non
         assert sorted(told(box)[2:]) == ["== clear sidekiq_not_running 0", "== clear watch_failed 0"]
 
 
+@pytest.mark.thorough
 def test_webhook_trusts_no_stranger_and_follows_no_redirect(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)
@@ -200,6 +202,7 @@ def test_what_was_there_is_there_again(tmp_path: Path) -> None:
         assert "changed=0" in monitor(box, tmp_path, mastodon_monitor_state="absent")
 
 
+@pytest.mark.thorough
 def test_full_disk_is_told_although_nothing_can_be_kept(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)
@@ -214,6 +217,7 @@ def test_full_disk_is_told_although_nothing_can_be_kept(tmp_path: Path) -> None:
         assert box.run(f"ls {STATE}/state.json", check=False).rc != 0
 
 
+@pytest.mark.thorough
 def test_unit_is_bounded(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)
@@ -249,6 +253,7 @@ def controller(box: Box, folder: Path) -> None:
     box.put("/opt/hosts.json", json.dumps({"all": {"hosts": {"social": {"ansible_connection": "local"}}}}))
 
 
+@pytest.mark.thorough
 def test_the_full_diagnosis_by_the_clock(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)

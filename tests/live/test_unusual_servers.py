@@ -121,7 +121,8 @@ def test_nothing_that_the_app_names_runs_as_root(tmp_path: Path) -> None:
 def test_streaming_that_only_its_shim_starts_is_meant_to_run(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
-        box.run("systemctl disable mastodon-streaming@4000 && systemctl enable mastodon-streaming && systemctl stop mastodon-streaming@4000")
+        off = "systemctl disable mastodon-streaming@4000 && systemctl enable mastodon-streaming && systemctl stop mastodon-streaming@4000"
+        box.run(off)
         diagnosis, output = diagnose(box, tmp_path)
         found = {finding["id"]: finding["fix"] for finding in diagnosis["hosts"][box.name]["findings"] if finding["rank"] == 1}
         assert {name: fix["name"] for name, fix in found.items()} == {"streaming_down": "start_services"}, output
