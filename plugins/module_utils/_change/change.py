@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, units
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
 
 MAX_DIFF_CHARACTERS = 20000
+MAX_FILE_BYTES = 64 << 20
 MASK = "********"
 DIRECTORY = object()  # in the overlay: a directory would be here
 _ATTRIBUTES = "attributes of "
@@ -136,7 +138,7 @@ class Change:
         if not self.note(path, told[0], told[1], secret):
             self._would_be(path, data, wanted)
             return True
-        self._record({"kind": "file", "path": path, "old": old and list(old),
+        self._record({"kind": "file", "path": path, "old": old and list(old), "made": sha256(data).hexdigest(),
                       "saved": self._journal().save_content(self.step, before) if before is not None else None})
         disk.write(path, data, wanted._replace(mtime_ns=0))
         return True
@@ -150,7 +152,7 @@ class Change:
         if not self.note(path, before.decode("utf-8", "replace"), ""):
             self._would_be(path, None, None)
             return True
-        self._record({"kind": "file", "path": path, "old": list(disk.attributes_of(path) or ()),
+        self._record({"kind": "file", "path": path, "old": list(disk.attributes_of(path) or ()), "made": None,
                       "saved": self._journal().save_content(self.step, before)})
         disk.remove(path)
         return True
@@ -292,7 +294,7 @@ class Change:
             return held if isinstance(held, bytes) else None
         if disk.attributes_of(path) is None:
             return None
-        return self.host.read(path, 64 << 20)
+        return disk.read(path, MAX_FILE_BYTES)
 
     def _attributes(self, path: str) -> Attributes | None:
         if _ATTRIBUTES + path in self._overlay:

@@ -17,7 +17,11 @@ import uuid
 
 from typing import NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
+
 _CONTEXT = "security.selinux"
+_ACCESS_LIST = "system.posix_acl_access"
+_ASIDE = ".fediops-aside-"
 _RENAME_EXCHANGE = 2
 
 
@@ -88,6 +92,22 @@ def attributes_of(path: str) -> Attributes | None:
     return Attributes(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), status.st_mtime_ns, context)
 
 
+def read(path: str, most: int) -> bytes:
+    """Content of a regular file below a path that holds no links: one that somebody puts there meanwhile is not followed."""
+    at = place(path)
+    try:
+        handle = os.open(at.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=at.directory)
+    finally:
+        at.close()
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise HostError("%s is not a regular file" % path)
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise HostError("%s is larger than %d bytes" % (path, most))
+    return data
+
+
 def write(path: str, data: bytes, wanted: Attributes) -> None:
     """Make `path` hold `data`: a new file with these attributes takes the name once it is safely on disk. mtime_ns 0: now."""
     at = place(path)
@@ -98,6 +118,7 @@ def write(path: str, data: bytes, wanted: Attributes) -> None:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
+                _keep_access_list(at, stream.fileno())
                 _dress(stream.fileno(), wanted)
                 os.fsync(stream.fileno())
             os.rename(temporary, at.name, src_dir_fd=at.directory, dst_dir_fd=at.directory)
@@ -151,19 +172,53 @@ def exchange(path: str, other: str) -> None:
     """Two names of one filesystem change places in one step, so that no reader ever finds nothing there."""
     here, there = place(path), place(other)
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.renameat2(here.directory, os.fsencode(here.name), there.directory, os.fsencode(there.name), _RENAME_EXCHANGE) != 0:
-            number = ctypes.get_errno()
-            if number not in (errno.EINVAL, errno.ENOSYS):
-                raise OSError(number, os.strerror(number), path)
-            between = ".fediops-%s" % uuid.uuid4().hex[:12]  # a filesystem that cannot exchange: there is a moment without the name
-            os.rename(here.name, between, src_dir_fd=here.directory, dst_dir_fd=here.directory)
+        number = _renameat2(here, there)
+        if number not in (0, errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number), path)
+        if number:
+            # A filesystem that cannot exchange: there is a moment without the name. `exchange_back` knows the one in between.
+            os.rename(here.name, _ASIDE + here.name, src_dir_fd=here.directory, dst_dir_fd=here.directory)
             os.rename(there.name, here.name, src_dir_fd=there.directory, dst_dir_fd=here.directory)
-            os.rename(between, there.name, src_dir_fd=here.directory, dst_dir_fd=there.directory)
+            os.rename(_ASIDE + here.name, there.name, src_dir_fd=here.directory, dst_dir_fd=there.directory)
     finally:
         here.close()
         there.close()
     sync_directory(path)
+
+
+def exchange_back(path: str, other: str, inode: int) -> None:
+    """Have `path` be the directory with this inode again, however far an exchange, or this, came."""
+    here, there = place(path), place(other)
+    aside = Place(here.directory, _ASIDE + here.name)
+    try:
+        if _inode(aside) == inode:
+            if _inode(here):
+                os.rename(here.name, there.name, src_dir_fd=here.directory, dst_dir_fd=there.directory)
+            os.rename(aside.name, here.name, src_dir_fd=here.directory, dst_dir_fd=here.directory)
+        elif _inode(aside):
+            if not _inode(here):
+                os.rename(there.name, here.name, src_dir_fd=there.directory, dst_dir_fd=here.directory)
+            os.rename(aside.name, there.name, src_dir_fd=here.directory, dst_dir_fd=there.directory)
+        elif _inode(there) == inode:
+            exchange(path, other)
+    finally:
+        here.close()
+        there.close()
+
+
+def _inode(at: Place) -> int:
+    """0: there is nothing."""
+    try:
+        return os.stat(at.name, dir_fd=at.directory, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _renameat2(here: Place, there: Place) -> int:
+    """0, or the number of the error."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(here.directory, os.fsencode(here.name), there.directory, os.fsencode(there.name), _RENAME_EXCHANGE)
+    return 0 if done == 0 else ctypes.get_errno()
 
 
 def sync_directory(path: str) -> None:
@@ -172,6 +227,15 @@ def sync_directory(path: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _keep_access_list(at: Place, handle: int) -> None:
+    """The access list (setfacl) of the file that is replaced. Its mask shows as the rights of the group, which these would else become."""
+    try:
+        listed = os.getxattr("/proc/self/fd/%d/%s" % (at.directory, at.name), _ACCESS_LIST, follow_symlinks=False)
+    except OSError:
+        return
+    os.setxattr(handle, _ACCESS_LIST, listed)
 
 
 def _dress(target: int | str, wanted: Attributes) -> None:

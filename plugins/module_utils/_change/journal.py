@@ -40,7 +40,8 @@ class Journal:
         run = {"id": run_id, "schema": 1, "controller": controller, "started_epoch": round(time.time(), 3), "pid": os.getpid(),
                "state": "acting", "steps": steps, "services_done": False, "progress": []}
         if cls.load(run_id) is not None:
-            raise disk.Refused("there is a run %s on this host already, whose journal may be needed to take it back: give another id" % run_id)
+            raise disk.Refused("there is a run %s on this host already, and its journal may be needed to take it back: "
+                               "give another id" % run_id)
         problem: OSError | None = None
         for place in PLACES:
             journal = cls(os.path.join(place, "runs", run_id), run)
@@ -142,8 +143,11 @@ class Journal:
         return name
 
     def saved(self, step: dict[str, Any], name: str) -> bytes:
-        with open(self._place_of(step) + "/saved/" + name, "rb") as stream:
+        with open(self.place_of_saved(step, name), "rb") as stream:
             return stream.read()
+
+    def place_of_saved(self, step: dict[str, Any], name: str) -> str:
+        return self._place_of(step) + "/saved/" + name
 
 
 def journals() -> list[Journal]:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import os
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import MAX_FILE_BYTES
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Attributes
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
     Own = Mapping[str, Callable[[dict[str, Any], Callable[[str], None]], None]]
+
+UNIT_FOLDERS = ("/etc/systemd/system/",)
 
 
 def take_back(host: Host, journal: Journal, step: dict[str, Any], own: Own, asked: Asked) -> list[str]:
@@ -50,6 +55,8 @@ def _one(host: Host, journal: Journal, step: dict[str, Any], operation: dict[str
     kind = operation["kind"]
     if kind == "file":
         _file(journal, step, operation)
+        # The step may have been killed before it asked for this, and systemd started anew with the file.
+        asked.reload_units = asked.reload_units or operation["path"].startswith(UNIT_FOLDERS)
     elif kind == "attributes":
         if disk.attributes_of(operation["path"]) is not None:
             disk.dress(operation["path"], Attributes(*operation["old"]))
@@ -58,10 +65,10 @@ def _one(host: Host, journal: Journal, step: dict[str, Any], operation: dict[str
         if os.path.isdir(operation["path"]) and not os.listdir(operation["path"]):
             disk.remove(operation["path"])
     elif kind == "directory":
-        if os.path.lexists(operation["kept"]) and os.lstat(operation["kept"]).st_ino == operation["inode"]:
-            disk.exchange(operation["path"], operation["kept"])
+        disk.exchange_back(operation["path"], operation["kept"], operation["inode"])
     elif kind == "enabled":
-        if operation["was"] == "disabled":
+        # Without a state it is gone: taken back before, by an undo that was broken off later.
+        if operation["was"] == "disabled" and units.enabled(host, operation["unit"]):
             units.disable(host, operation["unit"])
     elif kind == "stopped":
         if operation["unit"] not in asked.start:
@@ -72,8 +79,26 @@ def _one(host: Host, journal: Journal, step: dict[str, Any], operation: dict[str
 
 def _file(journal: Journal, step: dict[str, Any], operation: dict[str, Any]) -> None:
     path, old, saved = operation["path"], operation["old"], operation["saved"]
+    if _is_somebody_elses(journal, step, path):
+        raise HostError("it has been changed since and is left as it is; " + (
+            "it was not there before" if saved is None else "what it held before is in " + journal.place_of_saved(step, saved)))
     if saved is None:
         if disk.attributes_of(path) is not None:
             disk.remove(path)
         return
     disk.write(path, journal.saved(step, saved), Attributes(*old))
+
+
+def _is_somebody_elses(journal: Journal, step: dict[str, Any], path: str) -> bool:
+    """Whether the file holds now what this step neither found nor made, nor a later one of the run that nobody can take back."""
+    known: set[str | None] = set()
+    for other in journal.run["steps"]:
+        if other["number"] != step["number"] and other["undoable"]:
+            continue
+        for each in journal.operations(other):
+            if each["kind"] == "file" and each["path"] == path:
+                if "made" not in each:
+                    return False  # written by a release that did not note it
+                known |= {each["made"], None if each["saved"] is None else sha256(journal.saved(other, each["saved"])).hexdigest()}
+    now = None if disk.attributes_of(path) is None else sha256(disk.read(path, MAX_FILE_BYTES)).hexdigest()
+    return now not in known

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pathlib
+import struct
+import typing
 
 import pytest
 
@@ -97,3 +101,51 @@ def test_attributes_of_a_path_is_that_of_the_link_itself(tmp_path: pathlib.Path)
     (tmp_path / "f").chmod(0o640)
     found = disk.attributes_of(str(tmp_path / "f"))
     assert found is not None and found.mode == 0o640
+
+
+def test_write_keeps_access_lists(tmp_path: pathlib.Path) -> None:
+    """Without the list its mask would become the rights of the group."""
+    path = tmp_path / "f"
+    path.write_text("old")
+    path.chmod(0o600)
+    entries = [(1, 6, 0xFFFFFFFF), (2, 4, NOBODY), (4, 0, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", acl)
+    known = disk.attributes_of(str(path))
+    assert known is not None
+    disk.write(str(path), b"new", known)
+    assert os.getxattr(path, "system.posix_acl_access") == acl and path.read_text() == "new"
+
+
+@pytest.mark.parametrize("killed_at", range(4))
+def test_exchange_that_was_broken_off_is_undone_where_there_is_none(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    """OpenZFS before 2.2 and NFS: three renames, and a kill after the first leaves nothing in the place of what is served."""
+    for name in ("served", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    served, new = str(tmp_path / "served"), str(tmp_path / "new")
+    inode = os.stat(served).st_ino
+    monkeypatch.setattr(disk, "_renameat2", lambda *_arguments: errno.EINVAL)
+    real = os.rename
+
+    def dying(left: int) -> typing.Callable[..., None]:
+        def rename(*arguments: typing.Any, **named: typing.Any) -> None:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+            real(*arguments, **named)
+
+        return rename
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(os, "rename", dying(killed_at))
+        disk.exchange(served, new)
+    for undo_killed_at in (0, 1, 2, 3, 3):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(os, "rename", dying(undo_killed_at))
+            disk.exchange_back(served, new, inode)
+    assert (os.listdir(served), os.listdir(new)) == (["served"], ["new"])
+    assert sorted(os.listdir(tmp_path)) == ["new", "served"]

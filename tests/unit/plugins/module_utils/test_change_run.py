@@ -14,8 +14,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import journal as journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import alone, run, worker
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import journal as journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
@@ -352,3 +352,20 @@ def test_operation_of_which_only_a_part_fits_is_not_begun(files: pathlib.Path, m
     with pytest.raises(OSError, match="No space left"):
         change.write(str(files / "one"), "1\n")
     assert names(files) == {}, "it could not have been taken back"
+
+
+def test_undo_of_a_step_takes_no_later_one_that_is_kept_with_it(files: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fixes edit nginx's site, only the first did not cure."""
+
+    def add(change: Change) -> None:
+        path = str(files / "one")
+        change.write(path, (change.text(path) or "") + change.options["line"])
+
+    monkeypatch.setattr(run, "module_of", lambda _name: types.SimpleNamespace(fix=add))
+    (files / "one").write_text("theirs\n")
+    asked = [{"fix": "add", "options": {"line": line}} for line in ("first\n", "second\n")]
+    journal = Journal.create(RUN, "", run.new_steps(asked))
+    run.act(journal, "")
+    run.settle(journal, {1: "not cured"})
+    assert states(journal) == ["undone", "kept"] and names(files)["one"] == "theirs\nfirst\nsecond\n"
+    assert "has been changed since" in journal.run["steps"][0]["reason"]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, run, undo
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import journal as journals
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import run, undo
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Asked, Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
@@ -197,3 +197,64 @@ def test_torn_last_line_is_an_operation_that_never_began(state: pathlib.Path) ->
 @pytest.mark.parametrize("name", ["../../etc", "2026-11-21T09-12-44Z-3f2a/..", "x", "", "2026-11-21T09-12-44Z-3f2a\n"])
 def test_run_id_is_no_path(name: str) -> None:
     assert not journals.is_run_id(name)
+
+
+def test_what_somebody_else_has_written_since_is_not_overwritten(state: pathlib.Path) -> None:
+    """Weeks after a run the administrator has added a line to /etc/fstab; a rollback must not take it away."""
+    prepared(state / "live")
+    step = a_step()
+    journal = Journal.create("2026-11-21T09-12-44Z-3f2a", "", [step])
+    change = Change(step, journal, {}, {}, {})
+    change.write(str(state / "live" / "a"), "ours\n")
+    change.write(str(state / "live" / "new"), "ours\n")
+    change.write(str(state / "live" / "c" / "d"), "ours\n")
+    for name in ("a", "new"):
+        (state / "live" / name).write_text("ours\nand theirs\n")
+    for _again in range(2):
+        problems = undo.take_back(Host(time.monotonic() + 60), journal, step, {}, Asked())
+        assert len(problems) == 2 and all("has been changed since" in each for each in problems), problems
+        assert f"what it held before is in {journal.folder}/01-mastodon_env/saved/000" in problems[1]
+    assert [(state / "live" / name).read_text() for name in ("a", "new")] == ["ours\nand theirs\n"] * 2
+    assert (state / "live" / "c" / "d").read_bytes() == b"\xff\x00 binary"
+
+
+def test_file_that_becomes_a_link_when_it_is_read_gives_no_secret_away(state: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app's user turns his .profile into a link to /etc/shadow between look and read; root must not copy that into his file."""
+    prepared(state / "live")
+    (state / "shadow").write_text("root:secret\n")
+    step = a_step()
+    change = Change(step, Journal.create("2026-11-21T09-12-44Z-3f2a", "", [step]), {}, {}, {})
+    profile = state / "live" / "a"
+    real = disk.resolved
+
+    def resolved(path: str) -> str:
+        found = real(path)
+        profile.unlink()
+        profile.symlink_to(state / "shadow")
+        return found
+
+    monkeypatch.setattr(disk, "resolved", resolved)
+    with pytest.raises(OSError, match="Too many levels"):
+        change.text(str(profile))
+
+
+def test_undo_of_a_unit_file_is_told_to_systemd(state: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, the step could not ask for it; after a reboot systemd has read what is taken away now."""
+    monkeypatch.setattr(undo, "UNIT_FOLDERS", (str(state / "live") + "/",))
+    prepared(state / "live")
+    step = a_step()
+    journal = Journal.create("2026-11-21T09-12-44Z-3f2a", "", [step])
+    Change(step, journal, {}, {}, {}).write(str(state / "live" / "c" / "zz.conf"), "[Service]\n")
+    asked = Asked()
+    assert undo.take_back(Host(time.monotonic() + 60), journal, step, {}, asked) == []
+    assert asked.reload_units
+
+
+def test_disabling_is_undone_once(state: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second undo finds no unit any more, and that is no problem."""
+    step = a_step()
+    journal = Journal.create("2026-11-21T09-12-44Z-3f2a", "", [step])
+    journal.record(step, {"kind": "enabled", "unit": "ours.service", "was": "disabled"})
+    monkeypatch.setattr(undo.units, "enabled", lambda _host, _unit: "")
+    monkeypatch.setattr(undo.units, "disable", lambda _host, _unit: pytest.fail("systemctl disable of no unit fails"))
+    assert undo.take_back(Host(time.monotonic() + 60), journal, step, {}, Asked()) == []
