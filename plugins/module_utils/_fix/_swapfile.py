@@ -34,9 +34,10 @@ def place(change: Change, size_bytes: int) -> tuple[str, str]:
     """(path of the file, type of the filesystem): / if it fits there, else where most room is; Refused when it fits nowhere."""
     found = change.facts.get("disk", {}).get("filesystems", [])
     usable = [each for each in found if each["type"] in (*DIRECT, "btrfs") and not each["read_only"]
-              and each["available_bytes"] - size_bytes > max(LEFT_BYTES, each["size_bytes"] * LEFT_PERCENT // 100)]
+              and each["available_bytes"] - size_bytes > max(LEFT_BYTES, each["size_bytes"] * LEFT_PERCENT // 100)
+              and _is_roots(each["mount"])]
     if not usable:
-        raise Refused("no filesystem can take a swap file of %s and keep %s free: %s" % (
+        raise Refused("no filesystem can take a swap file of %s and keep %s free, in a directory that only root can change: %s" % (
             _app.size(size_bytes), _app.size(LEFT_BYTES), ", ".join("%s (%s) has %s" % (each["mount"], each["type"], _app.size(
                 each["available_bytes"])) for each in found[:8]) or "none is known"))
     best = min(usable, key=lambda each: (each["mount"] != "/", each["type"] == "btrfs", -each["available_bytes"]))
@@ -44,6 +45,15 @@ def place(change: Change, size_bytes: int) -> tuple[str, str]:
     if not re.match(r"^(?:/[\w./@+-]+)?$", top):
         raise Refused("the mount point %s has characters in its name that /etc/fstab gives a meaning of its own" % best["mount"][:100])
     return (top + "/" + NAME + "/file" if best["type"] == "btrfs" else top + "/" + NAME), best["type"]
+
+
+def _is_roots(folder: str) -> bool:
+    """Whoever else may change the directory could turn the name, while root writes to it, into a link to something else."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return True  # where there is nothing, nothing is written
+    return status.st_uid == 0 and not status.st_mode & 0o022
 
 
 def make(change: Change, path: str, kind: str, size_bytes: int) -> None:

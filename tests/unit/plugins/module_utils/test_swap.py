@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing as t
 
+from pathlib import Path
+
 import pytest
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import run
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _swapfile, add_swap
 
@@ -100,3 +105,19 @@ def test_the_line(table: str, expected: str) -> None:
 def test_what_the_kernel_swaps_to() -> None:
     table = "Filename\tType\tSize\tUsed\tPriority\n/s file 65532 0 -2\n/my\\040disk/s\\134 file 1 0 -3\nbroken\n"
     assert _swapfile.in_use(table) == {"/s": 65532 << 10, "/my disk/s\\": 1024}
+
+
+def test_no_swap_file_where_somebody_else_may_turn_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root writes gigabytes of zeros to that name: as a link to /dev/sda it would be the end of the server."""
+    theirs = tmp_path / "home"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    for mode in (0o755, 0o777):
+        theirs.chmod(mode)
+        room = {"mount": str(theirs), "type": "ext4", "read_only": False, "available_bytes": 100 << 30, "size_bytes": 100 << 30}
+        change = Change(run.new_steps([{"fix": "add_swap"}])[0], None, {"disk": {"filesystems": [room]}}, {}, {})
+        with pytest.raises(Refused, match="no filesystem can take a swap file"):
+            _swapfile.place(change, 1 << 30)
+        os.chown(theirs, 0, 0)
+    theirs.chmod(0o755)
+    assert _swapfile.place(change, 1 << 30) == (f"{theirs}/fediops.swap", "ext4")
