@@ -83,7 +83,7 @@ def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
 def dump(change: Change, tool: str, directory: str, database: str, owner: Owner, environment: dict[str, str], arguments: list[str],
          mark: str) -> str:
     """Write a dump as that user; its path. HostError when pg_dump fails. `mark`: see `_leftovers`."""
-    prepare(change, directory)
+    prepare(change, directory, owner.uid)
     path = "%s/%s-%s.dump" % (directory, re.sub(r"[^\w.-]", "_", database)[:60], time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
     change.before("dump_file", "dump of database %s: %s" % (database, path), path=path, mark=mark)
     if change.check_mode:
@@ -104,8 +104,21 @@ def dump(change: Change, tool: str, directory: str, database: str, owner: Owner,
     return path
 
 
-def prepare(change: Change, directory: str) -> None:
-    """The directory: made when it is ours; another must be there."""
+def demand_safe(directory: str, uid: int) -> None:
+    """Refused when others than root and that user could put another file in the place of the dump, on the way to it or in it."""
+    here = os.path.realpath(directory)
+    while True:
+        status = os.stat(here)
+        if status.st_uid not in (0, uid) or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
+            raise Refused("%s may be changed by others (owner %d, mode %04o), and with it the dump: give a directory that only root can "
+                          "change with the option dump" % (here, status.st_uid, stat.S_IMODE(status.st_mode)))
+        if here == "/":
+            return
+        here = os.path.dirname(here)
+
+
+def prepare(change: Change, directory: str, uid: int) -> None:
+    """The directory: made when it is ours; another must be there, and nobody's but root's or that user's."""
     if directory == DIRECTORY:
         if not change.host.is_dir(os.path.dirname(directory)):
             change.make_directory(os.path.dirname(directory))
@@ -113,6 +126,8 @@ def prepare(change: Change, directory: str) -> None:
         change.make_directory(directory, 0o711)
     elif not change.host.is_dir(directory):
         raise Refused("the directory %s for the dump does not exist" % directory)
+    else:
+        demand_safe(directory, uid)
 
 
 def remove(operation: dict[str, Any], _say: Any) -> None:

@@ -84,6 +84,8 @@ def _look_first(change: Change, direct: _direct.Direct, server: Superuser, encod
     if remote:
         raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
     directory = _dump.wanted_directory(change.options.get("dump")) or _dump.DIRECTORY
+    if directory != _dump.DIRECTORY and change.host.is_dir(directory):
+        _dump.demand_safe(directory, server.owner.uid)
     data = server.rows(change.host, _superuser.MAINTENANCE, "SELECT current_setting('data_directory')")[0][0]
     size = int(known["bytes"])
     # In UTF-8 a letter beyond ASCII takes two bytes and more; indexes are smaller when new.
@@ -133,7 +135,7 @@ def _restore(change: Change, server: Superuser, new: str, dump: str, mark: str) 
     jobs = max(1, min(MAX_JOBS, os.cpu_count() or 1))
     environment = dict(server.environment(), **_leftovers.marked(mark))
     if not change.check_mode:
-        os.chown(dump, server.owner.uid, server.owner.gid)
+        os.chown(dump, server.owner.uid, server.owner.gid, follow_symlinks=False)
     argv = [server.programs + "/pg_restore", "--exit-on-error", "--no-password", "--jobs=%d" % jobs,
             "--dbname=dbname=" + _superuser.conninfo(new), dump]
     done = change.command(argv, "restore into %s" % new, SECONDS, server.owner, environment, quiet=True)

@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import run
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
     _database_swap,
@@ -197,3 +199,19 @@ def test_leftovers_are_found_by_their_mark_waited_for_and_ended() -> None:
         assert process.wait(10) < 0
     _leftovers.wait_for(mark, 1.0, said.append, "db:migrate")
     assert len(said) == 1
+
+
+def test_a_dump_goes_where_nobody_else_can_change_it(tmp_path: Path) -> None:
+    """What is restored as the superuser of PostgreSQL must be what was dumped, and root chowns it by its name."""
+    theirs = tmp_path / "home" / "backup"
+    theirs.mkdir(parents=True)
+    change = Change(run.new_steps([{"fix": "convert_encoding"}])[0], None, {}, {}, {})
+    _dump.prepare(change, str(theirs), 26)
+    os.chown(theirs.parent, 65534, 65534)
+    with pytest.raises(Refused, match="home may be changed by others"):
+        _dump.prepare(change, str(theirs), 26)
+    os.chown(theirs.parent, 26, 26)
+    _dump.prepare(change, str(theirs), 26)
+    theirs.chmod(0o777)
+    with pytest.raises(Refused, match="backup may be changed by others"):
+        _dump.prepare(change, str(theirs), 26)
