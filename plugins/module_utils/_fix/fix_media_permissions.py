@@ -119,12 +119,19 @@ def _root(change: Change, owner: Owner) -> str:
     if len(parts) < 2 or parts[0] in SYSTEM:
         raise Refused("%s, where Mastodon is told to put its media, is a directory of the system; correct PAPERCLIP_ROOT_PATH" % root)
     if not os.path.lexists(root):
+        above = os.path.dirname(root)
+        if getattr(change.host.stat(above), "st_uid", -1) != owner.uid:
+            raise Refused("%s, where Mastodon is told to put its media, is not there, and %s is not %s's: mount it, or make it by hand" % (
+                root, above, owner.user))
         return root
     foreign = [name for name in change.host.names(root) if name not in (*TREES, "lost+found")
                and getattr(change.host.stat(root + "/" + name, follow=False), "st_uid", -1) != owner.uid]
     if foreign:
         raise Refused("%s holds more than media of Mastodon (%s), so it is not given to %s; make it writable by hand" % (
             root, ", ".join(sorted(foreign)[:5]), owner.user))
+    # A name in a file of the app's user must not be all it takes to be given a directory of the system.
+    if getattr(change.host.stat(root), "st_uid", -1) != owner.uid and not any(name in TREES for name in change.host.names(root)):
+        raise Refused("%s holds nothing of Mastodon's media and is not %s's; if it is right, chown it by hand" % (root, owner.user))
     return root
 
 

@@ -182,3 +182,13 @@ def test_many_files_need_little_memory_and_a_small_journal(tmp_path: Path) -> No
     tracemalloc.stop()
     print(f"20000 files: peak {peak >> 10} KiB, journal {os.path.getsize(path) >> 10} KiB")
     assert (found.directories, found.files) == (201, 20000) and peak < 4 << 20 and os.path.getsize(path) < 20 * 20000
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_directory_that_is_named_for_its_power_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """PAPERCLIP_ROOT_PATH=/var/lib/cloud/scripts/per-boot: empty, root's, and what lies in it is run by root at the next boot."""
+    per_boot = tmp_path / "cloud" / "per-boot"
+    (per_boot if there else per_boot.parent).mkdir(parents=True)
+    with pytest.raises(Refused, match="chown it by hand" if there else "make it by hand"):
+        fix_media_permissions.fix(a_change(per_boot, tmp_path, monkeypatch))
+    assert not per_boot.exists() or per_boot.stat().st_uid == 0
