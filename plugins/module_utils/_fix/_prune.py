@@ -33,7 +33,10 @@ JOURNAL_BYTES = 200 << 20
 LEAST_JOURNAL_BYTES = 16 << 20
 DAY = 86400.0
 MAX_FILES = 20000
-_ROTATED = re.compile(r"\.(?:gz|xz|bz2|zst)$|\.\d{1,3}$|\.old$|-\d{8}(?:-\d+)?$")
+# As logrotate, Debian's savelog and X name them: a number or date behind the name, perhaps compressed.
+_ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-\d+)?|\.log\.old)(?:\.(?:gz|xz|bz2|zst))?$|\.log\.(?:gz|xz|bz2|zst)$")
+# Some keep below /var/log, which is a large filesystem on many servers, what nobody can make again.
+_NO_LOG = re.compile(r"backup|dump|restic|borg|\.(?:sql|tar|tgz|tbz|txz|zip|db|sqlite\d?)(?:[.-]|$)", re.IGNORECASE)
 # Who may have to prove something by them, or whose own tools rotate them.
 KEPT_LOGS = ("audit", "journal", "wtmp", "btmp", "lastlog", "installer", "private")
 COMMAND_SECONDS = 600.0
@@ -48,15 +51,17 @@ def journal(change: Change, has: Has, keep_bytes: int) -> Action | None:
     files = [path for path in change.host.glob("/var/log/journal/*/*.journal*") if has(path)]
     sizes = {path: _blocks(path) for path in files}
     archived = [path for path in files if "@" in os.path.basename(path)]
-    gain = min(sum(sizes[path] for path in archived), sum(sizes.values()) - keep_bytes)
-    if gain < WORTH_BYTES and len(archived) < 100:
+    # Only these are vacuumed and counted (journalctl(1)); the files that are written to come on top.
+    total = sum(sizes[path] for path in archived)
+    gain = total - keep_bytes
+    if gain < WORTH_BYTES:
         return None
-    what = "journal of systemd: %s, of which the newest %s stay" % (size(sum(sizes.values())), size(keep_bytes))
+    what = "archived journal of systemd: %s, of which the newest %s stay" % (size(total), size(keep_bytes))
 
     def act() -> None:
         _command(change, ["journalctl", "--quiet", "--vacuum-size=%d" % keep_bytes], what)
 
-    return Action("journal", what, max(0, gain), len(archived), act)
+    return Action("journal", what, gain, len(archived) * gain // total, act)
 
 
 def packages(change: Change, has: Has) -> list[Action]:
@@ -81,7 +86,9 @@ def rotated_logs(change: Change, has: Has) -> Action | None:
         folders[:] = [name for name in folders if has(folder + "/" + name) and not os.path.islink(folder + "/" + name)]
         for name in names:
             path = folder + "/" + name
-            if not _ROTATED.search(name) or name.split(".")[0].split("-")[0] in KEPT_LOGS or path in opened:
+            if not _ROTATED.search(name) or _NO_LOG.search(path[len(LOGS):]) or path in opened:
+                continue
+            if name.split(".")[0].split("-")[0] in KEPT_LOGS:
                 continue
             status = change.host.stat(path, follow=False)
             if status is not None and stat.S_ISREG(status.st_mode) and status.st_mtime < time.time() - DAY and has(path):
@@ -99,6 +106,8 @@ def rotated_logs(change: Change, has: Has) -> Action | None:
                     disk.remove(path)
                 except FileNotFoundError:
                     continue
+                except OSError as problem:
+                    change.say("left alone: %s" % problem)  # one that may not be removed (chattr +a) keeps no other
 
     return Action("rotated_logs", what, sum(each[1] for each in files), len(files), act)
 

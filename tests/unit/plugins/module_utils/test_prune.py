@@ -136,3 +136,48 @@ def test_it_stops_as_soon_as_there_is_room(
     found = (Action(name, name, 10, 1, lambda name=name: act(name)) for name in "abc")  # type: ignore[misc]
     freed = reclaim_disk._clear(a_change(tmp_path, monkeypatch, {}, check), room, found)
     assert (acted, freed if missing else 0) == (done, 10 * len(done))
+
+
+def test_what_is_no_log_and_lies_below_var_log_stays(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ["backup/mastodon.sql.gz", "backup/mastodon-20260101.dump.gz", "backup/base.tar.xz", "backup/mastodon_production-20260101",
+            "pg_dump-20260101.gz", "restic.old", "db.sql.1"]  # fmt: skip
+    gone = ["a.log.gz", "b.log.1.xz", "messages-20260101.gz", "dpkg.log.12.gz", "boot.log-20260101", "postgresql/17-main.log.3.gz",
+            "dmesg.0", "Xorg.0.log.old", "secure-20260101-1"]  # fmt: skip
+    for name in kept + gone:
+        (logs / name).parent.mkdir(exist_ok=True)
+        (logs / name).write_bytes(b"x" * 5000)
+        os.utime(logs / name, (LONG_AGO, LONG_AGO))
+    action = _prune.rotated_logs(a_change(tmp_path, monkeypatch, {}), everywhere)
+    assert action is not None
+    action.act()
+    assert [name for name in kept if not (logs / name).exists()] == []
+    assert [name for name in gone if (logs / name).exists()] == []
+
+
+def test_one_log_that_cannot_be_removed_keeps_no_other(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """chattr +a, as hardening guides have it."""
+    real = _prune.disk.remove
+
+    def remove(path: str) -> None:
+        if path.endswith("access.log.2.gz"):
+            raise PermissionError(1, "Operation not permitted", path)
+        real(path)
+
+    monkeypatch.setattr(_prune.disk, "remove", remove)
+    action = _prune.rotated_logs(a_change(tmp_path, monkeypatch, {}), everywhere)
+    assert action is not None
+    action.act()
+    assert not (logs / "nginx" / "error.log.1").exists() and not (logs / "syslog-20260101").exists()
+
+
+@pytest.mark.parametrize(("archived", "active", "gain"), [(450, 100, None), (600, 100, 100), (20, 900, None)])
+def test_vacuum_counts_archived_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archived: int, active: int, gain: int | None
+) -> None:
+    """journalctl(1), --vacuum-size=: or a journal that cannot shrink would be "changed" by every run."""
+    sizes = {"/var/log/journal/id/system.journal": active << 20}
+    sizes.update({f"/var/log/journal/id/user-1@{number}.journal": archived << 20 >> 7 for number in range(128)})
+    monkeypatch.setattr(Host, "glob", lambda _self, _pattern: list(sizes))
+    monkeypatch.setattr(_prune, "_blocks", lambda path: sizes[path])
+    action = _prune.journal(a_change(tmp_path, monkeypatch, {}), everywhere, 500 << 20)
+    assert (action.bytes >> 20 if action else None) == gain
