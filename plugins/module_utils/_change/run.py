@@ -112,7 +112,7 @@ def settle(journal: Journal, verdicts: dict[int, str]) -> None:
         if step["state"] != "applied":
             continue
         reason = verdicts.get(step["number"], "")
-        if reason and step["undoable"]:
+        if reason and step["undoable"] and not step.get("only_by_rollback"):
             _undo(journal, step, asked, "undone", reason)
         else:
             step.update(state="failed" if reason else "kept", reason=reason)
@@ -123,7 +123,7 @@ def roll_back(journal: Journal) -> None:
     """Restore what a finished run changed; steps whose effect cannot be taken back say so."""
     asked = _owed(journal)
     for step in reversed(journal.run["steps"]):
-        if step["state"] == "kept" and step["undoable"]:
+        if step["undoable"] and (step["state"] == "kept" or (step["state"] == "failed" and step.get("only_by_rollback"))):
             _undo(journal, step, asked, "rolled_back", "")
     _finish(journal, asked, "rolled_back")
 
@@ -139,9 +139,16 @@ def recover(but: str) -> list[str]:
     found = []
     for journal in left_open(but):
         found.append(journal.run["id"])
-        asked = _owed(journal)
+        asked, state = _owed(journal), "settled"
         for step in reversed(journal.run["steps"]):
-            if step["state"] == "acting":
+            complete = _is_complete(step, journal) if step["state"] == "acting" else False
+            if complete is not False:
+                asked.start += [each["unit"] for each in journal.operations(step) if each["kind"] == "stopped"]
+            if complete is None:
+                state = "acting"  # the next run asks again
+            elif complete:
+                step.update(state="kept", reason="not judged: its run was interrupted when all was done")
+            elif step["state"] == "acting":
                 _undo(journal, step, asked, "undone", "interrupted; this step was taken back by the next run")
             elif step["state"] == "pending":
                 step.update(state="refused", reason="interrupted before this step began")
@@ -149,7 +156,7 @@ def recover(but: str) -> list[str]:
                 step.update(state="kept", reason="not judged: its run was interrupted")
                 if not journal.run["services_done"]:
                     _join(asked, Asked.of(step["services"]))
-        _finish(journal, asked, "settled")
+        _finish(journal, asked, state)
     return found
 
 
@@ -225,6 +232,18 @@ def _finish(journal: Journal, asked: Asked, state: str) -> None:
                 if operation["kind"] == "directory":
                     shutil.rmtree(operation["kept"], ignore_errors=True)
         old.forget()
+
+
+def _is_complete(step: dict[str, Any], journal: Journal) -> bool | None:
+    """Whether a fix, asked by its operations, says that its effect is there and must stay (`completed`); None: it cannot tell yet."""
+    completed = getattr(module_of(step["fix"]), "completed", None) if step["fix"] in FIXES else None
+    if completed is None:
+        return False
+    try:
+        return bool(completed(journal.operations(step), journal.say))
+    except (HostError, OSError) as problem:
+        step["reason"] = "interrupted; how far it came is not known yet: %s" % str(problem)[:500]
+        return None
 
 
 def _owed(journal: Journal) -> Asked:

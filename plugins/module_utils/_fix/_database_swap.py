@@ -123,6 +123,13 @@ def rename_back(operation: dict[str, Any], say: Callable[[str], None]) -> None:
         swap(server, [(kept, serving)], [])
 
 
+def was_swapped(operation: dict[str, Any]) -> bool:
+    """Whether the names of a journaled database_rename are swapped, once no statement can swap them any more."""
+    server = _superuser.of(operation)
+    _end_statements(server, operation)
+    return exists(_host(), server, operation["kept"]) and exists(_host(), server, operation["database"])
+
+
 def _end_sessions(databases: list[str], but: int) -> str:
     return _END % (", ".join(literal(each) for each in databases), but)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _database_swap, _direct, _dump, _leftovers, _superuser
@@ -23,6 +23,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
     from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
     from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
@@ -75,6 +77,8 @@ def _convert(change: Change, direct: _direct.Direct, server: Superuser, encoding
         _database_swap.swap(server, [(serving, kept), (new, serving)], [limit], mark)
         _remove_quietly(dump)
     change.step["kept_database"] = kept
+    # From here on posts are written that the old database lacks: only whoever asks for a rollback gives them up.
+    change.step["only_by_rollback"] = True
 
 
 def _look_first(change: Change, direct: _direct.Direct, server: Superuser, encoding: str, known: dict[str, str]) -> str:
@@ -167,6 +171,16 @@ def _remove_quietly(path: str) -> None:
     """The kept database is the better copy."""
     if os.path.lexists(path):
         os.unlink(path)
+
+
+def completed(operations: list[dict[str, Any]], say: Callable[[str], None]) -> bool:
+    """After a reboot the app may have served from the new database for days before the next run finds its step unfinished."""
+    if not any(_database_swap.was_swapped(each) for each in operations if each["kind"] == "database_rename"):
+        return False
+    for each in operations:
+        if each["kind"] == "dump_file":
+            _dump.remove(each, say)
+    return True
 
 
 UNDO = {"database_closed": _database_swap.open_again, "dump_file": _dump.remove, "new_database": _database_swap.drop_new,

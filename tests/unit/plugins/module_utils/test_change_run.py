@@ -369,3 +369,57 @@ def test_undo_of_a_step_takes_no_later_one_that_is_kept_with_it(files: pathlib.P
     run.settle(journal, {1: "not cured"})
     assert states(journal) == ["undone", "kept"] and names(files)["one"] == "theirs\nfirst\nsecond\n"
     assert "has been changed since" in journal.run["steps"][0]["reason"]
+
+
+def test_step_whose_effect_is_there_is_kept_though_it_was_killed_before_it_could_say_so(
+    files: pathlib.Path, served: list[dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """convert_encoding: the swap is committed, the server reboots, people post for days; then comes the next run."""
+    served.append({})
+    (files / "one").write_text("old database")
+    journal = began("convert_encoding")
+    step = journal.run["steps"][0]
+    Change(step, journal, {}, {}, {}).write(str(files / "one"), "new database\n")
+    stopped(journal)
+    step["state"] = "acting"
+    journal.save()
+    asked: list[list[str]] = []
+
+    def completed(operations: list[dict[str, t.Any]], _say: t.Any) -> bool:
+        asked.append([each["kind"] for each in operations])
+        return True
+
+    monkeypatch.setattr(run, "module_of", lambda _name: types.SimpleNamespace(completed=completed))
+    assert run.recover("") == [RUN]
+    assert (states(journal), asked, served[-1]["start"]) == (["kept"], [["file", "stopped"]], ["mastodon-web.service"])
+    assert names(files) == {"one": "new database\n"}
+
+
+def test_what_only_a_rollback_may_give_up_is_not_undone_for_a_verdict(files: pathlib.Path) -> None:
+    journal = began("write")
+    run.act(journal, "")
+    journal.run["steps"][0]["only_by_rollback"] = True
+    run.settle(journal, {1: "the finding is still there"})
+    assert (states(journal), names(files)) == (["failed"], {"one": "1\n", "two": "2\n"})
+    run.roll_back(journal)
+    assert (states(journal), names(files)) == (["rolled_back"], {})
+
+
+def test_step_that_cannot_tell_yet_whether_it_is_complete_is_asked_by_the_next_run(
+    files: pathlib.Path, served: list[dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL does not answer: neither kept nor undone blindly, and what was stopped is started."""
+    served.append({})
+    journal = began("convert_encoding")
+    stopped(journal)
+    journal.run["steps"][0]["state"] = "acting"
+    journal.save()
+
+    def completed(*_arguments: t.Any) -> bool:
+        raise alone.HostError("PostgreSQL does not answer")
+
+    monkeypatch.setattr(run, "module_of", lambda _name: types.SimpleNamespace(completed=completed))
+    assert run.recover("") == [RUN] and states(journal) == ["acting"]
+    assert served[-1]["start"] == ["mastodon-web.service"]
+    monkeypatch.setattr(run, "module_of", lambda _name: types.SimpleNamespace())
+    assert run.recover("") == [RUN] and states(journal) == ["undone"] and run.left_open() == []
