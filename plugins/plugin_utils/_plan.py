@@ -115,7 +115,7 @@ def plan(
     for host in hosts if hosts is not None else diagnosis["hosts"]:
         steps = _steps(host, diagnosis["hosts"].get(host) or {}, facts.get(host) or {}, policy, tried)
         if host in group:
-            _once_a_database(host, group[host], steps, facts[host], by_group, policy, done or {})
+            _once_a_database(host, group[host], steps, facts[host], by_group, policy, done or {}, tried)
         ordered = sorted(steps.values(), key=lambda step: (PHASES.index(step["phase"]), list(FIXES).index(step["fix"])))
         planned[host] = {"steps": ordered}
     copies = any(step["fix"] == "copy_assets" and step["allowed"] for each in planned.values() for step in each["steps"])
@@ -231,6 +231,7 @@ def _once_a_database(
     by_group: dict[tuple[str, str], Done],
     policy: Policy,
     done: t.Mapping[tuple[str, str], Done],
+    tried: Tried,
 ) -> None:
     """What one host does for the shared database, the others do not do again; their processes must be started anew after it."""
     for fix in (name for name, known in FIXES.items() if known.once_a_database):
@@ -247,12 +248,12 @@ def _once_a_database(
                     _refuse(step, "elsewhere_failed", host=first.host)
                     _add(steps, step)
             elif step is not None or (fix, group) in done:
-                _restart_after(steps, first, facts, policy)
+                _restart_after(steps, first, facts, policy, tried)
 
 
-def _restart_after(steps: dict[str, Step], first: Done, facts: t.Mapping[str, t.Any], policy: Policy) -> None:
+def _restart_after(steps: dict[str, Step], first: Done, facts: t.Mapping[str, t.Any], policy: Policy, tried: Tried) -> None:
     roles = [role for role in APP_ROLES if role in entries(branch(facts, "install").get("roles"))]
-    if not roles:
+    if not roles or all((issue, "restart_services") in tried for issue in first.issues):
         return
     step: Step = {
         "fix": "restart_services",

@@ -175,6 +175,14 @@ def test_after_the_migration_the_others_restart_although_nothing_is_pending_any_
     assert plan(diagnosis, known, ALL, hosts=["web2"])["hosts"]["web2"]["steps"] == []
 
 
+def test_after_the_migration_the_others_restart_once():
+    diagnosis, known = both()
+    diagnosis["hosts"]["web2"] = host()
+    done = {("migrate_database", "web1"): Done("web1", ("pending_migrations",))}
+    tried = {("pending_migrations", "restart_services")}
+    assert plan(diagnosis, known, ALL, hosts=["web2"], done=done, tried=tried)["hosts"]["web2"]["steps"] == []
+
+
 def test_after_a_failed_migration_nobody_tries_again():
     diagnosis, known = both()
     done = {("migrate_database", "web1"): Done("web1", ("pending_migrations",), worked=False)}
