@@ -143,7 +143,7 @@ retry_after_seconds:
 import os
 import time
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -153,6 +153,9 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk impo
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal, journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES
 from ansible_collections.fediops.mastodon.plugins.module_utils._runs import is_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DONE = ("applied", "kept", "undone", "rolled_back")
 
@@ -197,12 +200,16 @@ def followed(run_id: str, seconds: float) -> dict[str, Any]:
 
 def settle(module: AnsibleModule) -> dict[str, Any]:
     journal = _known(module)
-    if journal.run["state"] != "acted":
-        raise Stop("run %s is %s and cannot be settled: another run took it over" % (journal.run["id"], journal.run["state"]))
+    if module.check_mode:
+        return {"run": journal.run, "working": False, "unchanged": True}
     verdicts = {int(number): str(reason) for number, reason in module.params["verdicts"].items() if str(number).isdigit()}
-    _run.preload()
-    worker.launch(worker.lock(journal.run["id"], module.params["controller"]), journal, lambda mine: _run.settle(mine, verdicts))
-    return followed(journal.run["id"], module.params["wait_seconds"])
+
+    def demand(run: dict[str, Any]) -> None:
+        if run["state"] != "acted":
+            raise Stop("run %s is %s and cannot be settled: another run took it over" % (run["id"], run["state"]))
+
+    demand(journal.run)
+    return _alone_with(module, journal.run["id"], demand, lambda mine: _run.settle(mine, verdicts))
 
 
 def roll_back(module: AnsibleModule) -> dict[str, Any]:
@@ -213,9 +220,29 @@ def roll_back(module: AnsibleModule) -> dict[str, Any]:
         raise Stop("run %s is not finished (%s); the next remediation finishes or undoes it" % (journal.run["id"], journal.run["state"]))
     if module.check_mode:
         return {"run": journal.run, "working": False, "unchanged": not any(step["state"] == "kept" for step in journal.run["steps"])}
+
+    def demand(run: dict[str, Any]) -> None:
+        if run["state"] != "settled":
+            raise Stop("run %s has been %s meanwhile" % (run["id"], run["state"].replace("_", " ")))
+
+    return _alone_with(module, journal.run["id"], demand, _run.roll_back)
+
+
+def _alone_with(module: AnsibleModule, run_id: str, demand: Callable[[dict[str, Any]], None],
+                job: Callable[[Journal], None]) -> dict[str, Any]:
+    """Let a worker do it to the run as it is under the lock: what was seen before it another run may have settled."""
     _run.preload()
-    worker.launch(worker.lock(journal.run["id"], module.params["controller"]), journal, _run.roll_back)
-    return followed(journal.run["id"], module.params["wait_seconds"])
+    handle = worker.lock(run_id, module.params["controller"])
+    try:
+        journal = Journal.load(run_id)
+        if journal is None:
+            raise Stop("there is no run %s on this host any more" % run_id)
+        demand(journal.run)
+    except BaseException:
+        os.close(handle)
+        raise
+    worker.launch(handle, journal, job)
+    return followed(run_id, module.params["wait_seconds"])
 
 
 def _known(module: AnsibleModule) -> Journal:

@@ -64,7 +64,7 @@ def _one(host: Host, asked: Asked, name: str, role: str, problems: list[str], sa
 def _try(problems: list[str], function: Callable[..., None], *arguments: Any) -> None:
     try:
         function(*arguments)
-    except HostError as problem:
+    except (HostError, OSError) as problem:
         problems.append(str(problem))
 
 

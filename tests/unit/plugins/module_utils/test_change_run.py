@@ -14,11 +14,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import alone, run, worker
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import alone, run, services, worker
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import journal as journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
+from ansible_collections.fediops.mastodon.plugins.modules import mastodon_fix
 
 RUN = "2026-11-21T09-12-44Z-3f2a"
 
@@ -423,3 +424,49 @@ def test_step_that_cannot_tell_yet_whether_it_is_complete_is_asked_by_the_next_r
     assert served[-1]["start"] == ["mastodon-web.service"]
     monkeypatch.setattr(run, "module_of", lambda _name: types.SimpleNamespace())
     assert run.recover("") == [RUN] and states(journal) == ["undone"] and run.left_open() == []
+
+
+def module_with(**params: t.Any) -> t.Any:
+    return types.SimpleNamespace(check_mode=params.pop("check_mode", False), params={"controller": "", "wait_seconds": 5.0, **params})
+
+
+def test_settling_in_check_mode_touches_nothing(files: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "preload", lambda: None)
+    run.act(began("write"), "")
+    foreseen = mastodon_fix.settle(module_with(run=RUN, verdicts={"1": "no"}, check_mode=True))
+    assert foreseen["run"]["state"] == "acted" and names(files) == {"one": "1\n", "two": "2\n"}
+
+
+@pytest.mark.parametrize("state", ["settle", "roll_back"])
+def test_run_is_looked_at_under_the_lock(files: pathlib.Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Between look and lock another run has taken it over, or it was rolled back: neither is done a second time."""
+    monkeypatch.setattr(run, "preload", lambda: None)
+    journal = began("write")
+    run.act(journal, "")
+    if state == "roll_back":
+        run.settle(journal, {})
+    real = worker.lock
+
+    def late(*arguments: str) -> int:
+        if state == "settle":
+            run.recover("")
+        else:
+            run.roll_back(t.cast("Journal", Journal.load(RUN)))
+            (files / "one").write_text("of somebody else, since")
+        return real(*arguments)
+
+    monkeypatch.setattr(worker, "lock", late)
+    with pytest.raises(mastodon_fix.Stop, match="cannot be settled" if state == "settle" else "has been rolled back"):
+        getattr(mastodon_fix, state)(module_with(run=RUN, verdicts={"1": "no"}))
+    assert not worker.is_locked()
+
+
+def test_a_service_that_cannot_be_seen_to_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/run is full: the drop-in for the stop of Sidekiq cannot be written."""
+    problems: list[str] = []
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/run/systemd/system/x")
+
+    services._try(problems, full)
+    assert problems == ["[Errno 28] No space left on device: '/run/systemd/system/x'"]
