@@ -74,11 +74,6 @@ def environment(key: str, value: str) -> str:
     return "Environment=" + quoted("%s=%s" % (key, value))
 
 
-def command_word(word: str) -> str:
-    """One word of ExecStart=, as it is. Names of variables that are to be filled in must be left out of this."""
-    return quoted(word.replace("$", "$$"))
-
-
 def refuse_when_outdone(change: Change, unit: str, topic: str, setting: str, name: str) -> None:
     """Refused, with the line, when a drop-in that is read after ours sets `name` too (`setting`: a regular expression for its lines)."""
     ours = path_of(unit, topic)

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _app, _leftovers
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ def program(host: Host, name: str, major: int, beside: str = "") -> str:
     return name
 
 
-def human(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return "%.0f %s" % (count, unit)
-        count /= 1000.0
-    return "%.1f GB" % count
-
-
 def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
     """Refused when a filesystem has not the room for all that is to go there: (path, bytes, what)."""
     filesystems: dict[int, list[tuple[str, int, str]]] = {}
@@ -77,7 +69,7 @@ def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
         free = space.f_bavail * space.f_frsize if space is not None else 0
         if free < total:
             raise Refused("%s need up to %s below %s, where %s are free: make room or name another directory with the option dump" % (
-                " and ".join(what for _path, _size, what in each), human(total), path, human(free)))
+                " and ".join(what for _path, _size, what in each), _app.size(total), path, _app.size(free)))
 
 
 def dump(change: Change, tool: str, directory: str, database: str, owner: Owner, environment: dict[str, str], arguments: list[str],
@@ -98,7 +90,7 @@ def dump(change: Change, tool: str, directory: str, database: str, owner: Owner,
         os.fchown(handle, 0, 0)
         os.fchmod(handle, COMPLETE)
         os.fsync(handle)
-        change.say("the dump is %s (%s)" % (path, human(os.fstat(handle).st_size)))
+        change.say("the dump is %s (%s)" % (path, _app.size(os.fstat(handle).st_size)))
     finally:
         os.close(handle)
     return path

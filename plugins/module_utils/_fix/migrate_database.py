@@ -159,7 +159,7 @@ def _dumped(change: Change, held: Postgres, direct: _direct.Direct) -> str:
     tool = _dump.program(change.host, "pg_dump", major)
     size = int(held.rows("SELECT pg_database_size(current_database())")[0][0] or 0)
     _dump.demand_room(change.host, [(directory, size, "the dump")])
-    change.say("dumping %s, at most %s" % (direct.target.database, _dump.human(size)))
+    change.say("dumping %s, at most %s" % (direct.target.database, _app.size(size)))
     mark = _leftovers.new_mark()
     environment = dict(_direct.libpq(direct.target), **_leftovers.marked(mark))
     return _dump.dump(change, tool, directory, direct.target.database, change.owner(), environment, [], mark)

@@ -21,12 +21,12 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk impo
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _prune, _redis_save, _tootctl
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._app import number_of, size
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._room import Action, Room, exhausted
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix.start_services import RUNNING
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
 
 STORES = ("database", "redis")
 STORE_SECONDS = 120.0
-RUNNING = ("active", "activating", "reloading")
 
 
 def fix(change: Change) -> None:
@@ -110,10 +110,7 @@ def _stores_are_back(change: Change, made_room: bool) -> str:
     """Start PostgreSQL and Redis where they died, and let Redis save; why tootctl cannot work, or empty."""
     if made_room and not change.check_mode:
         _start_stores(change)
-        for target in _redis_save.unsaved(change):
-            problem = _redis_save.save(change, target)
-            if problem:
-                change.say(problem)
+        _let_redis_save(change)
     return _tootctl.why_not(change)
 
 
@@ -140,6 +137,10 @@ def _afterwards(change: Change) -> None:
         change.start(unit["name"])
     if any(unit["role"] == "redis" for unit in stopped):
         return  # what is only started now has loaded its snapshot and refuses nothing
+    _let_redis_save(change)
+
+
+def _let_redis_save(change: Change) -> None:
     for target in _redis_save.unsaved(change):
         problem = _redis_save.save(change, target)
         if problem:
