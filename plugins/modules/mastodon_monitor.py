@@ -310,7 +310,7 @@ OPTIONS = {
     "root": {"type": "path", "default": ""},
     "interval_minutes": {"type": "int", "choices": [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30], "default": 5},
     "confirm_seconds": {"type": "float", "default": 20},
-    "clear_passes": {"type": "int", "default": 2},
+    "clear_passes": {"type": "int", "default": 2, "no_log": False},
     "limits": {"type": "dict", "default": {}, "options": LIMITS},
     "command": {"type": "list", "elements": "str", "default": []},
     "mail": {"type": "dict", "default": {}, "options": MAIL},

@@ -52,9 +52,11 @@ class Door(t.Protocol):
     def settle(self, run_id: str, reasons: dict[int, str]) -> Result:
         """Keep or undo: run.json when the host is done with it."""
 
-    def observe(self, log_since: str) -> Facts: ...
+    def observe(self, log_since: str) -> Facts:
+        """Facts of the host, with its logs since then."""
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """Progress, one line for people."""
 
 
 @dataclasses.dataclass

@@ -70,7 +70,7 @@ def bench(suite: str, folder: Path, passes: int) -> None:
         box.run("systemctl stop fediops-mastodon-watch.timer")
         for what in ("idle", "busy"):
             seconds, peaks = [], []
-            for _ in range(passes):
+            for _time in range(passes):
                 if what == "busy":
                     box.run(["python3", "-c", BUSY])
                 took, code, peak = json.loads(box.run(["python3", "-c", MEASURE]).out)

@@ -79,7 +79,7 @@ def ready(box: Box) -> None:
 
 
 def passes(box: Box, count: int = 1) -> None:
-    for _ in range(count):
+    for _time in range(count):
         box.run(["systemctl", "start", WATCH])
 
 
@@ -98,7 +98,7 @@ def test_one_alert_and_one_all_clear(suite: str, tmp_path: Path) -> None:
         assert told(box) == []
         planted = ansible(FAULTS / "plant.yml", "-i", inventory(tmp_path, box), "-e", "fault=postgresql_stopped")
         assert planted.returncode == 0, planted.stdout
-        for _ in range(3):
+        for _time in range(3):
             passes(box)
             box.post("does not work")
         assert told(box) == ["== alert db_connection_refused 0"], box.journal(WATCH)
@@ -131,7 +131,7 @@ def test_the_timer_does_it_and_notices_a_watch_that_fails(tmp_path: Path) -> Non
         # A failed pass does not hide the end of what goes on, and is told itself when it lasts.
         box.run("systemctl stop fediops-mastodon-watch.timer; systemctl start mastodon-sidekiq")
         box.run("mv /usr/local/lib/fediops-mastodon/catalogue.json /srv/")
-        for _ in range(3):
+        for _time in range(3):
             assert box.run(["systemctl", "start", WATCH], check=False).rc != 0
         assert told(box)[1:] == ["== alert watch_failed 0"]
         box.run("mv /srv/catalogue.json /usr/local/lib/fediops-mastodon/")
@@ -158,7 +158,7 @@ def test_webhook_trusts_no_stranger_and_follows_no_redirect(tmp_path: Path) -> N
         assert box.run("cat /srv/posted 2>/dev/null", check=False).out == ""
         monitor(box, tmp_path, mastodon_monitor_command=[], mastodon_monitor_webhook={**hook, "ca_file": "/srv/ca.pem"})
         passes(box, 2)
-        header, _, body = box.get("/srv/posted").partition(" {")
+        header, _brace, body = box.get("/srv/posted").partition(" {")
         assert header == "Bearer secret-token" and box.get("/srv/posted").count("\n") == 1, box.get("/srv/posted")
         alert = json.loads("{" + body)
         assert (alert["event"], alert["issue"], alert["severity"], alert["host"]) == ("alert", "proxy_down", "critical", box.name)
@@ -230,7 +230,7 @@ def test_unit_is_bounded(tmp_path: Path) -> None:
         box.put(f"/run/systemd/system/{WATCH}.service.d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/sleep 60\nTimeoutStartSec=2\n")
         box.run("systemctl daemon-reload")
         begin = time.monotonic()
-        for _ in range(2):
+        for _time in range(2):
             assert box.run(["systemctl", "start", WATCH], check=False).rc != 0
         assert time.monotonic() - begin < 20
         assert told(box) == ["== alert watch_failed 0"]

@@ -131,4 +131,3 @@ def _version(change: Change, words: list[str], environment: dict[str, str], seco
         return ()
     found = re.search(r"(?m)^v?(\d+)\.(\d+)\.(\d+)", done.out.decode("utf-8", "replace"))
     return tuple(int(part) for part in found.groups()) if found and done.rc == 0 else ()
-

@@ -42,18 +42,18 @@ def main(arguments: List[str]) -> int:
     """Exit code 0, or 1 after one sentence on standard error."""
     modes = {"observe": observe, "deliver": deliver, "schedule": schedule.run}
     if len(arguments) != 1 or arguments[0] not in modes:
-        print("usage: %s" % " | ".join(modes), file=sys.stderr)
+        sys.stderr.write("%s\n" % ("usage: %s" % " | ".join(modes)))
         return 2
     try:
         return modes[arguments[0]]()
     except (HostError, Refused) as problem:
-        print(str(problem), file=sys.stderr)
+        sys.stderr.write("%s\n" % (str(problem)))
     except Exception as problem:  # the message may quote what was read
         trace = problem.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         where = "%s:%d" % (os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace is not None else "?"
-        print("internal error %s at %s; please report it" % (type(problem).__name__, where), file=sys.stderr)
+        sys.stderr.write("%s\n" % ("internal error %s at %s; please report it" % (type(problem).__name__, where)))
     return 1
 
 
@@ -87,7 +87,8 @@ def observe() -> int:
     if settings.get("textfile_directory"):
         metrics.write(settings["textfile_directory"], metrics.watched(facts, conditions, state, time.monotonic() - started).text())
     firing = [each.key for each in conditions if each.state == FIRING]
-    print("%d conditions looked at in %.1f s; firing: %s" % (len(conditions), time.monotonic() - started, ", ".join(firing) or "none"))
+    sys.stdout.write("%d conditions looked at in %.1f s; firing: %s\n" % (
+        len(conditions), time.monotonic() - started, ", ".join(firing) or "none"))
     return 0
 
 
@@ -103,7 +104,7 @@ def deliver() -> int:
     problems = deliver_all(state, settings, store.secrets())
     store.save(state)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        sys.stderr.write("%s\n" % (problem))
     return 1 if problems else 0
 
 

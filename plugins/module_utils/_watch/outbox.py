@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from typing import Any, Dict, Iterable, List, Mapping
@@ -25,7 +26,8 @@ def put(state: Dict[str, Any], notices: Iterable[Dict[str, Any]], host: str, set
     for notice in notices:
         box.append({"notice": dict(notice, host=notice.get("host") or host), "pending": list(channels)})
         # The journal always hears of it, whatever the channels do.
-        print("%s %s: %s %s" % (notice["event"], plain(notice["id"]), plain(notice["issue"]), " ".join(notice["request_ids"][:3])))
+        sys.stdout.write("%s %s: %s %s\n" % (
+            notice["event"], plain(notice["id"]), plain(notice["issue"]), " ".join(notice["request_ids"][:3])))
     del box[:-MOST_NOTICES]
 
 

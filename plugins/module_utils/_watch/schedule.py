@@ -57,7 +57,7 @@ def run() -> int:
         if settings.get("textfile_directory"):
             metrics.write(settings["textfile_directory"], findings(diagnosis, time.time()).text(), FILE)
     for each in [*([problem] if problem else []), *problems]:
-        print(each, file=sys.stderr)
+        sys.stderr.write("%s\n" % (each))
     return 1 if problem or problems else 0
 
 
@@ -130,7 +130,7 @@ def _diagnose(settings: Dict[str, Any], report: str) -> Dict[str, Any]:
     path = report + "/diagnosis.json"
     if not os.path.isfile(path):
         # The run of Ansible is told in the journal; one line of it is enough for an alert.
-        print(strip_controls(done.output)[-4000:], file=sys.stderr)
+        sys.stderr.write("%s\n" % (strip_controls(done.output)[-4000:]))
         raise HostError(
             "the diagnosis made no report (%s): %s"
             % (

@@ -210,12 +210,12 @@ def test_once_at_its_begin_and_once_at_its_end():
     down, up = condition("database", "db_connection_refused", severity="critical"), condition("database", "db_connection_refused", CLEAR)
     assert story.pass_(up) == []
     assert story.pass_(down) == [("alert", "db_connection_refused")]
-    assert [story.pass_(down) for _ in range(20)] == [[]] * 20
+    assert [story.pass_(down) for _time in range(20)] == [[]] * 20
     assert story.pass_(up) == []
     assert story.pass_(down) == []
     assert story.pass_(up) == []
     assert story.pass_(up) == [("clear", "db_connection_refused")]
-    assert [story.pass_(up) for _ in range(20)] == [[]] * 20
+    assert [story.pass_(up) for _time in range(20)] == [[]] * 20
     assert story.state["episodes"] == []
 
 
@@ -263,15 +263,15 @@ def test_unknown_neither_raises_nor_clears():
     story = Story()
     assert story.pass_(condition("database", "db", UNKNOWN)) == []
     story.pass_(condition("database", "db"))
-    assert [story.pass_(condition("database", "db", UNKNOWN)) for _ in range(50)] == [[]] * 50
-    assert [story.pass_() for _ in range(50)] == [[]] * 50
+    assert [story.pass_(condition("database", "db", UNKNOWN)) for _time in range(50)] == [[]] * 50
+    assert [story.pass_() for _time in range(50)] == [[]] * 50
 
 
 def test_silence_proves_nothing_for_an_hour_unless_a_cause_is_seen_to_be_gone():
     story = Story()
     story.pass_(condition("failed_posts", "web_errors_5xx"))
     quiet = condition("failed_posts", "web_errors_5xx", QUIET)
-    assert [story.pass_(quiet) for _ in range(12)] == [[]] * 12
+    assert [story.pass_(quiet) for _time in range(12)] == [[]] * 12
     assert story.pass_(quiet) == [("clear", "web_errors_5xx")]
     story = Story()
     story.pass_(condition("failed_posts", "web_errors_5xx"), condition("database", "db_connection_refused", severity="critical"))
@@ -291,7 +291,7 @@ def test_what_flaps_gets_quiet():
 def test_blindness_is_told_when_it_lasts():
     story = Story()
     blind = condition("watch_blind", "watch_blind", severity="warning")
-    assert [story.pass_(blind) for _ in range(4)] == [[], [], [("alert", "watch_blind")], []]
+    assert [story.pass_(blind) for _time in range(4)] == [[], [], [("alert", "watch_blind")], []]
     story = Story()
-    for _ in range(10):
+    for _time in range(10):
         assert story.pass_(blind) == [] and story.pass_(blind._replace(state=CLEAR)) == []

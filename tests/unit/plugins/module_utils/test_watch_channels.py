@@ -109,7 +109,7 @@ def test_smtp(mailbox):
     heard = b"".join(mailbox.heard)
     assert b"RCPT TO:<a@example.org>" in heard.upper().replace(b"A@EXAMPLE.ORG", b"a@example.org")
     assert heard.count(b"\r\n.\r\n") == 1, "the text does not end the mail"
-    assert b"\r\nBcc:" not in heard.split(b"\r\n\r\n")[0]
+    assert b"\r\nBcc:" not in heard.split(b"\r\n\r\n", maxsplit=1)[0]
     mailbox.login = b"535 very-secret is wrong"
     with pytest.raises(HostError) as problem:
         send({"mail": mail}, secrets={"smtp_password": "very-secret"})

@@ -35,10 +35,10 @@ def test_a_watch_that_stops_is_noticed():
 
 def test_what_the_watch_calls_an_issue_is_one_of_the_catalogue():
     """An alert leads to the finding of the same name."""
-    source = {*conditions.DATABASE_ISSUES.values(), *(issue for issue, _ in conditions.UNIT_ISSUES.values())}
-    source |= {issue for issue, _ in conditions.UNIT_ISSUES_ALONE.values()}
+    source = {*conditions.DATABASE_ISSUES.values(), *(issue for issue, _severity in conditions.UNIT_ISSUES.values())}
+    source |= {issue for issue, _severity in conditions.UNIT_ISSUES_ALONE.values()}
     source |= {"web_errors_5xx", "sidekiq_backlog", "sidekiq_queue_missing", "web_down_502", "streaming_down", "redis_auth_failed"}
     source |= {"redis_misconf_disk", "redis_down", "db_connection_refused", "disk_full"}
     assert source <= set(CATALOGUE)
-    for name, (_issue, severity) in conditions.UNIT_ISSUES.items():
-        assert CATALOGUE[conditions.UNIT_ISSUES[name][0]].severity == severity
+    for issue, severity in conditions.UNIT_ISSUES.values():
+        assert CATALOGUE[issue].severity == severity
