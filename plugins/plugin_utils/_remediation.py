@@ -30,6 +30,7 @@ PATIENCE_SECONDS = 30.0  # for a finding to go
 GRACE_SECONDS = 60.0  # for a finding that is held back because a service was just started
 LOOK_AGAIN_SECONDS = 4.0
 ACTED = ("kept", "undone", "failed")
+_MOST_VALUES = 80  # characters of what was before and is after, in a line of the report
 
 Facts = dict[str, t.Any]
 Result = dict[str, t.Any]
@@ -90,9 +91,9 @@ class Remediation:
             self._rehearse(planned)
             return self._finished(planned)
         with self.board.lock(self.group, lambda: self.door.say("waits: another host of this instance is being worked on")):
-            stopped = self.board.read("stopped")
+            stopped = [told["why"] for told in self.board.read("stopped").values() if told["group"] in (None, self.group)]
             if stopped:
-                self.told["not_touched"] = next(iter(stopped.values()))
+                self.told["not_touched"] = stopped[0]
                 return self._finished(planned)
             try:
                 self._rounds(planned)
@@ -126,7 +127,7 @@ class Remediation:
             self.door.say(f"undoing step {number}: {reason}")
         if run["state"] == "acted":  # a run that changed nothing is settled by the host itself
             run = self.door.settle(run["id"], reasons)
-        self._note(run, before, after)
+        self._note(run, due, before, after)
         self._observe(self.log_since)
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -187,6 +188,9 @@ class Remediation:
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def _rehearse(self, planned: Plan) -> None:
+        left = branch(self.facts[self.host], "remediation", "open")
+        if left:
+            self.told["left_open"] = clean_line(left.get("id"), 60)
         due = [step for step in self._steps(planned) if step["allowed"]]
         copied = [step for step in due if step["fix"] == "copy_assets"]  # the build host builds nothing in check mode
         for step in copied:
@@ -203,29 +207,38 @@ class Remediation:
         here = self._diagnosed()
         for step in run["steps"]:
             state = "planned" if step["state"] == "applied" else step["state"]
-            self.told["steps"].append(told_of(step, state, _verdict.evidence(step["issues"], here), []))
+            self.told["steps"].append({**told_of(step, state, _verdict.evidence(step["issues"], here), []), **_follows(step, due)})
 
-    def _note(self, run: Result, before: Result, after: Result) -> None:
+    def _note(self, run: Result, due: list[Step], before: Result, after: Result) -> None:
         self.told["runs"].append(run["id"])
         self.told["run"] = run["id"]
         if run.get("recovered"):
             self.told["recovered"] = [clean_line(name, 60) for name in run["recovered"]]
         for step in run["steps"]:
             told = told_of(step, step["state"], _verdict.evidence(step["issues"], before), _verdict.evidence(step["issues"], after))
-            self.told["steps"].append({**told, "run": run["id"]})
+            self.told["steps"].append({**told, **_follows(step, due), "run": run["id"]})
             if FIXES[step["fix"]].once_a_database and step["state"] in ACTED:
                 mine = {"host": self.host, "group": self.group, "issues": step["issues"], "worked": step["state"] == "kept"}
                 self.board.leave(f"done-{step['fix']}", self.group, mine)
         problems = [clean_line(problem) for problem in entries(run.get("problems"))]
         if problems:
-            self.told["problems"] = problems[:20]
+            self.told["problems"] = [*self.told.get("problems", []), *problems][:20]
 
     def _tell_the_others(self) -> None:
         if self.told["runs"]:
             self.board.leave("facts", self.host, self.facts[self.host])
-        broken = [step for step in self.told["steps"] if step["state"] == "failed" and "could not be taken back" in step.get("reason", "")]
-        if self.told.get("worse") or broken:
-            self.board.leave("stopped", self.host, f"{self.host} got worse")
+        bad = ("failed", "undone")
+        broken = [step for step in self.told["steps"] if step["state"] in bad and "could not be taken back" in step.get("reason", "")]
+        if self.told.get("worse"):
+            self._stop(f"{self.host} got worse")
+        elif broken:
+            self._stop(f"{broken[0]['fix']} could not be taken back on {self.host}")
+        elif self.told.get("error"):
+            # It may be down, or in the hands of another controller: the others of its instance must stay up.
+            self._stop(f"the remediation of {self.host}, of the same instance, broke off", self.group)
+
+    def _stop(self, why: str, group: str | None = None) -> None:
+        self.board.leave("stopped", self.host, {"why": why, "group": group})
 
     def _finished(self, planned: Plan) -> Result:
         for step in self._steps(planned):
@@ -259,7 +272,7 @@ def told_of(step: Step, state: str, before: t.Sequence[str] = (), after: t.Seque
         "impact": step["impact"],
         "state": state,
         "reason": clean_line(step.get("reason") or "", 1000),
-        "changes": [clean_line(change["what"], 300) for change in entries(step.get("changes"))[:200]],
+        "changes": [change_line(change) for change in entries(step.get("changes"))[:200]],
         "before": list(before),
         "after": list(after),
     }
@@ -267,4 +280,24 @@ def told_of(step: Step, state: str, before: t.Sequence[str] = (), after: t.Seque
         told["cannot_undo"] = clean_line(step.get("kept_because") or "its effect cannot be taken back")
     if not _verdict.must_be_gone(step):
         told["judged"] = False
+    if told["changes"] and all(_is_of_services(change) for change in step["changes"]):
+        told["services_only"] = True
     return told
+
+
+def change_line(change: t.Mapping[str, t.Any]) -> str:
+    """A change as the report names it: with its values where they are a word or two, such as "unit x: disabled -> enabled"."""
+    what, before, after = (str(change.get(key) or "") for key in ("what", "before", "after"))
+    short = after and after != what and "\n" not in before + after and len(before + after) <= _MOST_VALUES
+    values = f": {before} -> {after}" if before else f": {after}"
+    return clean_line(what + values if short else what, 300)
+
+
+def _is_of_services(change: t.Mapping[str, t.Any]) -> bool:
+    """Whether it leaves nothing behind that could be taken back: a start, a restart, a reload."""
+    return str(change["what"]).startswith("unit ") and change.get("after") in ("start", "restart", "reload")
+
+
+def _follows(step: Step, due: list[Step]) -> Step:
+    """The host after whose work on the shared database this step is due."""
+    return next(({"follows": planned["after"]} for planned in due if planned["fix"] == step["fix"] and "after" in planned), {})

@@ -45,6 +45,8 @@ def notes(name: str, host: Host) -> list[Texts]:
         found.append(_words("remediation_worse", ids=", ".join(told["worse"])))
     if told.get("recovered"):
         found.append(_words("remediation_recovered", ids=", ".join(told["recovered"])))
+    if told.get("left_open"):
+        found.append(_words("remediation_left_open", ids=told["left_open"]))
     found += [_words("remediation_problem", why=clean_line(problem)) for problem in told.get("problems", ())]
     for run in _runs_with_kept_changes(told):
         found.append(_words("remediation_rollback", command=f"ansible-playbook fediops.mastodon.rollback -e run={run} {_limit(name)}"))
@@ -87,13 +89,20 @@ def _act(name: str, step: dict[str, t.Any]) -> Act:
     if step.get("allow_with"):
         details.append(("act_allow", (_command(name, step["impact"]),)))
     why = step.get("why_not") or dict.fromkeys(LANGUAGES, str(step.get("reason") or ""))
-    if not why["en"] and state == "kept" and step.get("judged") is False:
+    if not why["en"] and step.get("follows"):
+        why = _words("act_follows", host=clean_line(step["follows"], 80))
+    elif not why["en"] and state == "kept" and step.get("judged") is False:
         why = _words("act_unjudged")
     return Act(state, f"{step['fix']} ({step['impact']}): {', '.join(step['issues'])}", why, tuple(details))
 
 
 def _runs_with_kept_changes(told: dict[str, t.Any]) -> list[str]:
-    kept = [step.get("run") for step in told.get("steps", ()) if step["state"] == "kept" and step["changes"] and "cannot_undo" not in step]
+    stays = ("cannot_undo", "services_only")
+    kept = [
+        step.get("run")
+        for step in told.get("steps", ())
+        if step["state"] == "kept" and step["changes"] and not any(key in step for key in stays)
+    ]
     return [run for run in told.get("runs", ()) if run in kept and re.fullmatch(r"[0-9A-Za-z-]{1,60}", run)][::-1]
 
 

@@ -84,10 +84,18 @@ TEXTS: dict[str, tuple[str, str]] = {
     "act_allow": ("allow it", "permettre"),
     "act_cannot_undo": ("for good", "définitif"),
     "act_unjudged": ("its effect takes time, or is only to see more", "l'effet prend du temps, ou ne sert qu'à voir plus"),
+    "act_follows": (
+        "{host} worked on the database of both; processes that run since before it are started anew",
+        "{host} a travaillé sur la base commune ; les processus plus anciens sont relancés",
+    ),
     "remediation_not_touched": ("not touched: {why}", "non touché : {why}"),
     "remediation_error": ("broken off: {why}", "interrompu : {why}"),
     "remediation_worse": ("got worse: {ids}", "a empiré : {ids}"),
     "remediation_recovered": ("finished an earlier run that was left open: {ids}", "a terminé une exécution antérieure inachevée : {ids}"),
+    "remediation_left_open": (
+        "an earlier run was left open: {ids}; a remediation without --check finishes or undoes it",
+        "une exécution antérieure est restée inachevée : {ids} ; une remédiation sans --check la termine ou l'annule",
+    ),
     "remediation_problem": ("services: {why}", "services : {why}"),
     "remediation_rollback": ("to take it back: {command}", "pour revenir en arrière : {command}"),
     # page

@@ -42,7 +42,7 @@ def elsewhere(host: Host) -> list[Finding]:
 def was_worked_on(host: Host) -> bool:
     """Whether a remediation has something to tell of this host."""
     told = host.get("remediation") or {}
-    return bool(told.get("steps") or told.get("failed") or told.get("not_touched"))
+    return bool(told.get("steps") or told.get("failed") or told.get("not_touched") or told.get("recovered") or told.get("left_open"))
 
 
 def not_seen(host: Host) -> str | None:

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _remediation, _verdict
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import Policy
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation, Trouble
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._run_folder import Board
 from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
 
@@ -143,6 +144,47 @@ def test_a_host_that_got_worse_stops_the_hosts_not_yet_begun(board):
     late = Played()
     told = remediate(late, board, down())
     assert (told["not_touched"], states(told), late.begun) == ("web1 got worse", [("restart_services", "not_touched")], [])
+
+
+def test_an_undo_that_did_not_work_stops_the_hosts_not_yet_begun(board):
+    applied = {"restart_services": {"reason": "x could not be taken back: y", "state": "undone"}}
+    remediate(Played(down(), states=applied), board, down())
+    told = remediate(Played(), board, down())
+    assert told["not_touched"] == "restart_services could not be taken back on web1"
+
+
+def test_where_one_host_broke_off_the_others_of_its_instance_stay_up(board):
+    remediate(Played(trouble="the connection was lost"), board, down())
+    mate = Played()
+    assert "of the same instance" in remediate(mate, board, down())["not_touched"]
+    board.leave("stopped", "web1", {"why": "broke off", "group": "another"})
+    assert "not_touched" not in remediate(Played(hosts.healthy()), board, down())
+
+
+def test_a_restart_after_the_migration_of_another_host_says_so(board):
+    mine = {"host": "web2", "group": "web1", "issues": ["pending_migrations"], "worked": True}
+    board.leave("done-migrate_database", "web1", mine)
+    door = Played(hosts.healthy())
+    told = remediate(door, board, hosts.healthy(), others={"web2": hosts.healthy()})
+    (step,) = told["steps"]
+    assert (step["fix"], step["state"], step["follows"], step["services_only"]) == ("restart_services", "kept", "web2", True)
+    (act,) = acts.acts("web1", {"remediation": told})
+    assert act.why["en"].startswith("web2 worked on the database")
+    assert acts.notes("web1", {"remediation": told}) == []  # nothing to roll back
+
+
+def test_a_change_is_told_with_its_values_where_they_are_short():
+    change_line = _remediation.change_line
+    assert change_line({"what": "unit x", "before": "disabled", "after": "enabled"}) == "unit x: disabled -> enabled"
+    assert change_line({"what": "unit x", "before": "", "after": "start"}) == "unit x: start"
+    assert change_line({"what": "/etc/x", "before": "a\n", "after": "b\n"}) == "/etc/x"
+    assert change_line({"what": "journal to 1 GB", "before": "", "after": "journal to 1 GB"}) == "journal to 1 GB"
+
+
+def test_check_mode_names_a_run_that_was_left_open(board):
+    told = remediate(Played(), board, hosts.healthy(remediation={"open": {"id": "x-1"}, "runs": [], "cured": {}}), check_mode=True)
+    assert told["left_open"] == "x-1"
+    assert "x-1" in acts.notes("web1", {"remediation": told})[0]["fr"]
 
 
 def test_a_refused_step_is_no_failure_and_the_host_settled_it_already(board):
