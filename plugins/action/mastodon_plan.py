@@ -31,6 +31,7 @@ class ActionModule(PlayAction):
             raise _options.OptionError("diagnosis is not the result of fediops.mastodon.mastodon_diagnose (schema 1)")
         policy = _plan.policy_of(options, diagnosis["known_issues"])
         hosts = list(variables.get("ansible_play_hosts_all") or [variables["inventory_hostname"]])
+        _plan.check_build_host(policy, (variables.get("groups") or {}).get("all") or hosts)
         facts, _missing, _mistakes = _play.collect(hosts, variables["hostvars"])
         plain = {host: _diagnosis.plain(fact) for host, fact in facts.items() if isinstance(fact, dict)}
         plan = _plan.plan(diagnosis, plain, policy, hosts=hosts)

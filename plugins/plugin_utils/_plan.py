@@ -96,6 +96,16 @@ def policy_of(options: t.Mapping[str, t.Any], issues: t.Iterable[str]) -> Policy
     return Policy(options["impact"], tuple(options["only"]), tuple(options["skip"]), options["build_host"])
 
 
+def check_build_host(policy: Policy, inventory: t.Collection[str]) -> None:
+    """PlanError when nobody in the inventory has this name: found out now, not on the day on which assets are to be built."""
+    if policy.build_host and policy.build_host not in inventory:
+        meant = difflib.get_close_matches(policy.build_host, list(inventory), 1)
+        raise PlanError(
+            f'mastodon_build_host: "{clean_line(policy.build_host, 60)}" is no host of the inventory'
+            + (f'; did you mean "{meant[0]}"?' if meant else "")
+        )
+
+
 def plan(
     diagnosis: t.Mapping[str, t.Any],
     facts: t.Mapping[str, t.Any],

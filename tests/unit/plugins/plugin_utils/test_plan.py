@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS, PHASES
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import groups
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import DAY_SECONDS, OPTIONS, Done, PlanError, Policy, plan, policy_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import (
+    DAY_SECONDS,
+    OPTIONS,
+    Done,
+    PlanError,
+    Policy,
+    check_build_host,
+    plan,
+    policy_of,
+)
 
 NOW = 1_763_637_600.0
 ISSUES = ("pending_migrations", "disk_full", "web_down_502", "redis_down", "assets_stale", "web_errors_5xx", "streaming_down")
@@ -102,6 +111,13 @@ def test_an_unknown_name_is_named(option, name):
 def test_known_names_are_taken():
     options = {key: spec["default"] for key, spec in OPTIONS.items()}
     assert policy_of({**options, "only": ["disk_full", "add_swap"]}, ISSUES).only == ("disk_full", "add_swap")
+
+
+def test_a_build_host_that_nobody_knows_is_named():
+    check_build_host(Policy(build_host="web1"), ["web1"])
+    check_build_host(Policy(), [])
+    with pytest.raises(PlanError, match='"web" is no host of the inventory; did you mean "web1"'):
+        check_build_host(Policy(build_host="web"), ["web1", "db"])
 
 
 def test_recorded_facts_are_planned_and_never_applied():
