@@ -158,7 +158,7 @@ class HostDoor:
         told = clean_line(result["busy"])
         if pause is None or time.monotonic() + min(float(pause), 1.0) > until:
             raise Trouble(told)
-        self.say(f"waits: {told}")
+        self.say(f"waits up to {min(float(pause), max(0.0, until - time.monotonic())):.0f} s: {told}")
         time.sleep(min(float(pause) + 0.5, max(0.0, until - time.monotonic()), BUSY_SECONDS))
 
     def _show(self, run: Result, *, known: bool) -> None:
@@ -190,10 +190,18 @@ class HostDoor:
 
     def _keep_diff(self, result: Result) -> None:
         diff = result.get("diff")
-        self.diff += diff if isinstance(diff, list) else []
+        self.diff += [_with_line_ends(change) for change in diff] if isinstance(diff, list) else []
 
 
 _END = {"applied": ("acted", "settled"), "settled": ("settled",), "rolled_back": ("rolled_back",)}
+
+
+def _with_line_ends(change: t.Any) -> t.Any:
+    """A value that is a word and no file, such as the state of a unit: Ansible would tell of each that it lacks a newline."""
+    if not isinstance(change, dict):
+        return change
+    words = {key: f"{change[key]}\n" for key in ("before", "after") if change.get(key) and "\n" not in str(change[key])}
+    return {**change, **words}
 
 
 def _asked(steps: list[Step]) -> list[Step]:
