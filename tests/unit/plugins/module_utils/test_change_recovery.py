@@ -18,7 +18,10 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.change im
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
 from ansible_collections.fediops.mastodon.plugins.modules import mastodon_fix
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import runs
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.runs import RUN, began, names, states
+
+files = runs.files  # the fixture
 
 
 class Killed(BaseException):

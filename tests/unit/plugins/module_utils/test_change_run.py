@@ -15,7 +15,10 @@ import pytest
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import journal as journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run, worker
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import runs
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.runs import RUN, began, names, states, wait_for
+
+files = runs.files  # the fixture
 
 
 def test_steps_are_applied_and_kept(files: pathlib.Path) -> None:
