@@ -22,6 +22,14 @@ remediate: ## cure what is allowed: INVENTORY=hosts.yml LIMIT=web1 ARGS='--check
 	@tools/setup run
 	@tools/remediate $(ARGS)
 
+.PHONY: rollback monitor
+rollback: ## take a remediation back: INVENTORY=hosts.yml LIMIT=web1 ARGS='-e run=ID'
+	@tools/setup run
+	@tools/rollback $(ARGS)
+monitor: ## keep watch over the servers: INVENTORY=hosts.yml ARGS='-e mastodon_monitor_state=absent' takes it away again
+	@tools/setup run
+	@tools/monitor $(ARGS)
+
 .PHONY: test lint unit sanity testbed browser molecule live thorough bench
 test: ## everything below from lint to live, as CI runs it (under 30 minutes on two cores)
 	@tools/test

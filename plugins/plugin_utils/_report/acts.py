@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 import typing as t
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import commands
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import LANGUAGES, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.view import Diagnosis, Finding, Host
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
-DEFAULT_IMPACTS = ("start", "restart")  # done without being asked for
 BAD = ("undone", "failed", "escalated")
 
 Texts = dict[str, str]
@@ -27,13 +26,18 @@ class Act(t.NamedTuple):
     details: tuple[tuple[str, tuple[str, ...]], ...]  # (word of the report, lines)
 
 
-def acts(name: str, host: Host) -> list[Act]:
+class Note(t.NamedTuple):
+    text: Texts
+    command: str = ""  # of its own, so that it can be copied
+
+
+def acts(name: str, host: Host, run: commands.Run) -> list[Act]:
     """The steps of a host, what went wrong first."""
-    told = [_act(name, step) for step in (host.get("remediation") or {}).get("steps", ())]
+    told = [_act(name, step, run) for step in (host.get("remediation") or {}).get("steps", ())]
     return sorted(told, key=lambda act: act.state not in BAD)
 
 
-def notes(name: str, host: Host) -> list[Texts]:
+def notes(name: str, host: Host, run: commands.Run) -> list[Note]:
     """What there is to say about the remediation of the host as a whole."""
     told = host.get("remediation") or {}
     found = []
@@ -48,9 +52,8 @@ def notes(name: str, host: Host) -> list[Texts]:
     if told.get("left_open"):
         found.append(_words("remediation_left_open", ids=told["left_open"]))
     found += [_words("remediation_problem", why=clean_line(problem)) for problem in told.get("problems", ())]
-    for run in _runs_with_kept_changes(told):
-        found.append(_words("remediation_rollback", command=f"ansible-playbook fediops.mastodon.rollback -e run={run} {_limit(name)}"))
-    return found
+    back = [Note(_words("remediation_rollback"), commands.roll_back(run, name, each)) for each in _runs_with_kept_changes(told)]
+    return [*(Note(words) for words in found), *back]
 
 
 def failures(diagnosis: Diagnosis) -> dict[str, str]:
@@ -59,24 +62,15 @@ def failures(diagnosis: Diagnosis) -> dict[str, str]:
     return {name: "; ".join(reasons) for name, reasons in told.items() if reasons}
 
 
-def command(name: str, host: Host, finding: Finding) -> str:
+def command(name: str, host: Host, finding: Finding, run: commands.Run) -> str:
     """The command that applies the fix of a finding; nothing where a remediation has just told of it, or where nobody was asked."""
     fix = finding["fix"]
     if not fix or host.get("recorded") or "remediation" in host:
         return ""
-    return f"{fix['name']} ({fix['impact']}): {_command(name, fix['impact'])}"
+    return f"{fix['name']} ({fix['impact']}): {commands.remediate(run, name, fix['name'], fix['impact'])}"
 
 
-def _command(name: str, impact: str) -> str:
-    allow = "" if impact in DEFAULT_IMPACTS else f"-e mastodon_remediate_impact={impact} "
-    return f"ansible-playbook fediops.mastodon.remediate {allow}{_limit(name)}"
-
-
-def _limit(name: str) -> str:
-    return f"--limit {shlex.quote(clean_line(name, 80))}"
-
-
-def _act(name: str, step: dict[str, t.Any]) -> Act:
+def _act(name: str, step: dict[str, t.Any], run: commands.Run) -> Act:
     state = "escalated" if step.get("escalated") else str(step["state"])
     details: list[tuple[str, tuple[str, ...]]] = []
     if step.get("changes"):
@@ -87,7 +81,7 @@ def _act(name: str, step: dict[str, t.Any]) -> Act:
     if step.get("cannot_undo"):
         details.append(("act_cannot_undo", (step["cannot_undo"],)))
     if step.get("allow_with"):
-        details.append(("act_allow", (_command(name, step["impact"]),)))
+        details.append(("act_allow", (commands.remediate(run, name, step["fix"], step["impact"]),)))
     why = step.get("why_not") or dict.fromkeys(LANGUAGES, str(step.get("reason") or ""))
     if not why["en"] and step.get("follows"):
         why = _words("act_follows", host=clean_line(step["follows"], 80))

@@ -123,7 +123,7 @@ def _host(number: int, name: str, host: view.Host, diagnosis: view.Diagnosis) ->
                 "finding": finding,
                 "symptoms": under,
                 "remote": [name_ for name_ in finding["explains"] if "/" in name_],
-                "command": acts.command(name, host, finding),
+                "command": acts.command(name, host, finding, diagnosis["run"]),
             }
         )
     return {
@@ -132,8 +132,8 @@ def _host(number: int, name: str, host: view.Host, diagnosis: view.Diagnosis) ->
         "verdict": host["verdict"],
         "summary": _both({language: view.summary_of(host, language) for language in LANGUAGES}),
         "cards": cards,
-        "acts": acts.acts(name, host),
-        "notes": acts.notes(name, host),
+        "acts": acts.acts(name, host, diagnosis["run"]),
+        "notes": acts.notes(name, host, diagnosis["run"]),
         "worked_on": view.was_worked_on(host),
         "unknown": _by_reason(host),
         "unseen": view.not_seen(host),

@@ -52,7 +52,7 @@ def _suite(suites: ET.Element, name: str, host: Host, diagnosis: Diagnosis, lang
         ET.SubElement(case(entry["id"]), "skipped", message=clean_text(told))
     for identifier in host["passed"]:
         case(identifier)
-    for act in acts.acts(name, host):
+    for act in acts.acts(name, host, diagnosis["run"]):
         element = ET.SubElement(suite, "testcase", classname=clean_text(f"{name}.remediation"), name=clean_text(act.what), time="0")
         story = clean_text(
             "\n".join([act.why[language], *(f"{text(word, language)}: {'; '.join(told)}" for word, told in act.details)]), 8000

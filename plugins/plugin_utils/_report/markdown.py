@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, commands, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
@@ -52,20 +52,20 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
             quiet += 1
             continue
         shown += 1
-        lines += _host(name, host, language)
+        lines += _host(name, host, language, run)
     if quiet:
         lines += [f"*{text('and_more', language, n=quiet)}*", ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _host(name: str, host: view.Host, language: str) -> list[str]:
+def _host(name: str, host: view.Host, language: str, run: commands.Run) -> list[str]:
     told = " — ".join(filter(None, (text(host["verdict"], language), view.summary_of(host, language))))
     lines = [f"## {code(name)}: {told}", ""]
     if host.get("recorded"):
         lines += [f"*{text('recorded', language)}*", ""]
-    lines += _acts(name, host, language)
+    lines += _acts(name, host, language, run)
     for finding in [*view.roots(host), *view.elsewhere(host)]:
-        lines += _finding(finding, language, acts.command(name, host, finding))
+        lines += _finding(finding, language, acts.command(name, host, finding, run))
     for entry in host["unknown"]:
         label = text("could_not_look", language) if entry["id"] == "host" else f"{text('unknown', language)} {code(entry['id'])}"
         lines.append(f"- **?** {label}: {escape(entry['reason'])}")
@@ -78,9 +78,9 @@ def _host(name: str, host: view.Host, language: str) -> list[str]:
     return lines
 
 
-def _acts(name: str, host: view.Host, language: str) -> list[str]:
+def _acts(name: str, host: view.Host, language: str, run: commands.Run) -> list[str]:
     lines = []
-    for act in acts.acts(name, host):
+    for act in acts.acts(name, host, run):
         lines.append(f"- **{text(f'act_{act.state}', language)}** {code(act.what)}" + (": " if act.why[language] else ""))
         lines[-1] += escape(act.why[language])
         for word, told in act.details:
@@ -88,7 +88,8 @@ def _acts(name: str, host: view.Host, language: str) -> list[str]:
             lines += [f"    - {code(line)}" for line in told[:_MOST_EVIDENCE]]
             if len(told) > _MOST_EVIDENCE:
                 lines.append(f"    - {text('and_more', language, n=len(told) - _MOST_EVIDENCE)}")
-    lines += [f"- {escape(note[language])}" for note in acts.notes(name, host)]
+    for note in acts.notes(name, host, run):
+        lines.append(f"- {escape(note.text[language])}" + (f" {code(note.command)}" if note.command else ""))
     return [f"### {text('remediation', language)}", "", *lines, ""] if lines else []
 
 

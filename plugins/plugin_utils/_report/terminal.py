@@ -10,7 +10,7 @@ import re
 import textwrap
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, commands, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import count, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text
 
@@ -35,7 +35,7 @@ _MOST_EVIDENCE = 8
 
 def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100, colour: bool = False, where: str = "") -> str:
     """The whole text, ending with where the report lies."""
-    page = _Page(language, max(60, min(width, 160)), colour)
+    page = _Page(language, max(60, min(width, 160)), colour, diagnosis["run"])
     hosts = diagnosis["hosts"]
     quiet = (
         [name for name, host in hosts.items() if host["verdict"] == "clear" and not view.was_worked_on(host)]
@@ -57,8 +57,8 @@ def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100,
 
 
 class _Page:
-    def __init__(self, language: str, width: int, colour: bool) -> None:
-        self.language, self.width, self.colour = language, width, colour
+    def __init__(self, language: str, width: int, colour: bool, run: commands.Run) -> None:
+        self.language, self.width, self.colour, self.run = language, width, colour, run
         self.lines: list[str] = []
         self.names = 0
 
@@ -83,7 +83,8 @@ class _Page:
         width = max((len(finding["id"]) for finding in shown), default=0)
         self.acts(name, host)
         for finding in shown:
-            self.finding(finding, width, {effect["id"]: effect for effect in host["findings"]}, acts.command(name, host, finding))
+            command = acts.command(name, host, finding, self.run)
+            self.finding(finding, width, {effect["id"]: effect for effect in host["findings"]}, command)
         for entry in host["unknown"]:
             if entry["id"] == "host":
                 self.wrapped(f"  {self.paint('unknown', '?')} ", 4, f"{self.label('could_not_look')}: {entry['reason']}")
@@ -94,17 +95,23 @@ class _Page:
 
     def acts(self, name: str, host: view.Host) -> None:
         """What was planned, done, undone, or not allowed."""
-        for act in acts.acts(name, host):
+        for act in acts.acts(name, host, self.run):
             label = f"{_SIGNS.get(act.state, '-')} {self.label(f'act_{act.state}')}"
             colour = "faults" if act.state in acts.BAD else "clear" if act.state == "kept" else "advice"
             self.wrapped(f"  {self.paint(colour, label)}  ", 4 + len(label), act.what)
             if act.why[self.language]:
                 self.field("because", act.why[self.language])
             for word, lines in act.details:
+                if word == "act_allow":
+                    self.field(word, "")
+                    self.command(lines[0])
+                    continue
                 more = [text("and_more", self.language, n=len(lines) - _MOST_EVIDENCE)] if len(lines) > _MOST_EVIDENCE else []
                 self.field(word, " · ".join([*lines[:_MOST_EVIDENCE], *more]))
-        for note in acts.notes(name, host):
-            self.wrapped("  > ", 4, note[self.language])
+        for note in acts.notes(name, host, self.run):
+            self.wrapped("  > ", 4, note.text[self.language])
+            if note.command:
+                self.command(note.command)
 
     def finding(self, finding: view.Finding, width: int, here: dict[str, view.Finding], command: str) -> None:
         severity = finding["severity"]
@@ -130,7 +137,9 @@ class _Page:
             self.field("waived", finding["note"][self.language])
         self.field("fix", *filter(None, (finding["advice"][self.language], (finding.get("no_fix") or {}).get(self.language, ""))))
         if command:
-            self.field("automatic", *command.split(": ", 1))  # the command on a line of its own, to be copied
+            what, line = command.split(": ", 1)
+            self.field("automatic", what)
+            self.command(line)
 
     def effect(self, finding: view.Finding | None, name: str) -> str:
         """A mere symptom has nothing to be looked up under its id; its title says how many people saw it."""
@@ -153,6 +162,10 @@ class _Page:
             for content in clean_text(paragraph).split("\n"):
                 self.wrapped(start, 5 + max(_LABEL, len(label) + 1), content)
                 start = " " * (5 + _LABEL)
+
+    def command(self, content: str) -> None:
+        """On a line of its own and never wrapped, to be copied."""
+        self.line(" " * 7 + clean_line(content, 1000))
 
     def wrapped(self, start: str, indent: int, content: str) -> None:
         """`content` within the width, its lines below one another; commands are never cut inside a word."""

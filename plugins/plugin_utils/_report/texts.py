@@ -97,7 +97,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "une exécution antérieure est restée inachevée : {ids} ; une remédiation sans --check la termine ou l'annule",
     ),
     "remediation_problem": ("services: {why}", "services : {why}"),
-    "remediation_rollback": ("to take it back: {command}", "pour revenir en arrière : {command}"),
+    "remediation_rollback": ("to take it back:", "pour revenir en arrière :"),
     # page
     "page_title": ("Mastodon diagnosis", "Diagnostic Mastodon"),
     "skip": ("Skip to the findings", "Aller aux constats"),

@@ -168,9 +168,9 @@ def test_a_restart_after_the_migration_of_another_host_says_so(board):
     told = remediate(door, board, hosts.healthy(), others={"web2": hosts.healthy()})
     (step,) = told["steps"]
     assert (step["fix"], step["state"], step["follows"], step["services_only"]) == ("restart_services", "kept", "web2", True)
-    (act,) = acts.acts("web1", {"remediation": told})
+    (act,) = acts.acts("web1", {"remediation": told}, {})
     assert act.why["en"].startswith("web2 worked on the database")
-    assert acts.notes("web1", {"remediation": told}) == []  # nothing to roll back
+    assert acts.notes("web1", {"remediation": told}, {}) == []  # nothing to roll back
 
 
 def test_a_change_is_told_with_its_values_where_they_are_short():
@@ -184,7 +184,7 @@ def test_a_change_is_told_with_its_values_where_they_are_short():
 def test_check_mode_names_a_run_that_was_left_open(board):
     told = remediate(Played(), board, hosts.healthy(remediation={"open": {"id": "x-1"}, "runs": [], "cured": {}}), check_mode=True)
     assert told["left_open"] == "x-1"
-    assert "x-1" in acts.notes("web1", {"remediation": told})[0]["fr"]
+    assert "x-1" in acts.notes("web1", {"remediation": told}, {})[0].text["fr"]
 
 
 def test_a_refused_step_is_no_failure_and_the_host_settled_it_already(board):
