@@ -160,10 +160,13 @@ def test_a_run_killed_while_it_drains_is_finished_by_the_next(tmp_path: Path) ->
 def test_only_what_hangs_is_restarted(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
-        began = box.run(["systemctl", "show", "-p", "MainPID", "mastodon-web", "mastodon-sidekiq", "nginx"]).out
+        box.enqueue("Standin::SleepWorker", 1, queue="nobody", count=3)
+        pids = ["systemctl", "show", "-p", "MainPID", "mastodon-web", "mastodon-sidekiq", "nginx", "redis-server", "postgresql@17-main"]
+        began = box.run(pids).out
         box.run("pkill -STOP redis-server; pkill -STOP -u postgres postgres")
         cure(box, tmp_path, "restart_services")
-        assert box.run(["systemctl", "show", "-p", "MainPID", "mastodon-web", "mastodon-sidekiq", "nginx"]).out == began
+        assert box.run(pids).out == began, "what was frozen is woken, and nothing is lost"
+        assert box.redis("LLEN", "queue:nobody").strip() == "3"
         prove(box)
 
 

@@ -71,7 +71,7 @@ def start(host: Host, unit: str) -> None:
 
 def reload(host: Host, role: str, unit: str) -> None:
     """Reload. Of Puma that is a hot restart, done when the workers of before are gone: until then they may still answer."""
-    _wake(host, unit)
+    wake(host, unit)
     old = _children(host, unit) if role == "web" else []
     _systemctl("reload-or-restart", unit)
     end = time.monotonic() + RELOAD_SECONDS
@@ -85,14 +85,14 @@ def restart(host: Host, role: str, unit: str, say: Callable[[str], None]) -> Non
         stop(host, role, unit, say)
         start(host, unit)
         return
-    _wake(host, unit)
+    wake(host, unit)
     with contextlib.suppress(HostError):
         _systemctl("reset-failed", unit)
     _systemctl("restart", unit)
 
 
 def stop(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
-    _wake(host, unit)
+    wake(host, unit)
     if role == "sidekiq" and is_active(host, unit):
         with _longer_stop(host, unit):
             sidekiq.drain(host, processes(host, unit), unit, say)
@@ -123,7 +123,7 @@ def _is_stopped(host: Host, pid: str) -> bool:
     return re.sub(r"^.*\) ", "", host.maybe("/proc/%s/stat" % pid, 4096) or "").startswith("T")
 
 
-def _wake(host: Host, unit: str) -> None:
+def wake(host: Host, unit: str) -> None:
     """What is frozen cannot end itself in good order: let it go on first."""
     for pid in processes(host, unit):
         if _is_stopped(host, pid):

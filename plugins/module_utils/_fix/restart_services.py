@@ -6,6 +6,8 @@
 Without the option `roles`: what runs and does not answer; while a database or Redis hangs only that, for what needs it hangs with it. With
 it (`web,redis`): of these roles what does not answer, or all that runs of a role when every unit of it answers (a known issue saw what its
 health does not tell: code, assets or settings newer than the process).
+A store that was frozen (SIGSTOP) is woken and not restarted: nothing is lost that way. A Redis that hangs and writes nothing to disk is
+refused: all queued jobs would end with it.
 A web process that answers is hot restarted (systemctl reload): with `preload_app!` Puma then loads code, assets and .env.production anew
 while the socket stays open; one that hangs, or whose unit was changed, is restarted. Sidekiq is drained by the services step.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix.start_services import ROLES, RUNNING, roles_of
 
 # A Sidekiq that started has its first heartbeat in Redis within this time, also where Rails loads slowly.
@@ -39,6 +42,15 @@ def fix(change: Change) -> None:
         elif stores_hang and not asked:
             continue
         for unit in hanging or (known if asked else []):
+            if role in STORES and units.is_frozen(change.host, unit["name"]):
+                if change.before("woken", "unit %s, frozen by a signal, goes on" % unit["name"]):
+                    units.wake(change.host, unit["name"])
+                change.cannot_undo("a process that goes on is left as it is")
+                continue
+            if role == "redis" and _keeps_nothing(change, unit):
+                raise Refused("%s hangs and keeps nothing on disk (save \"\" and appendonly no): a restart would end all queued jobs; find "
+                              "out what it hangs on (redis-cli --latency, journalctl -u %s) before you restart it yourself" % (
+                                  unit["name"], unit["name"]))
             if role == "web" and not hanging and _reload_is_enough(change, unit):
                 change.reload(unit["name"])
             else:
@@ -63,6 +75,19 @@ def _hanging(change: Change, role: str, known: list[dict[str, Any]]) -> list[dic
                 and str(each.get("address", "")).startswith(LOCAL) for each in answers)
     frozen = [unit for unit in known if units.is_frozen(change.host, unit["name"])]
     return failed or frozen or (known if hangs else [])
+
+
+def _keeps_nothing(change: Change, unit: dict[str, Any]) -> bool:
+    """Whether the configuration file that this Redis was started with switches off both ways to keep data; its last word counts."""
+    path = next((word for word in unit["_argv"][1:] if word.startswith("/") and word.endswith(".conf")), "")
+    saves, appends = True, False
+    for line in (change.host.maybe(path, 1 << 20) or "").splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0].lower() == "save":
+            saves = words[1] not in ('""', "''")
+        elif len(words) > 1 and words[0].lower() == "appendonly":
+            appends = words[1].lower() == "yes"
+    return not saves and not appends
 
 
 def _without_heartbeat(change: Change, unit: dict[str, Any]) -> bool:
