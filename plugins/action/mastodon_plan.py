@@ -11,7 +11,7 @@ import typing as t
 from ansible.utils.display import Display
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _plan, _play
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _plan, _play, _run_folder
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -37,6 +37,9 @@ class ActionModule(PlayAction):
         plan = _plan.plan(diagnosis, plain, policy, hosts=hosts)
         for line in lines(plan, options["language"])[:_MOST_LINES]:
             Display().display(line)
+        if plan["copies_assets"]:
+            # Chosen here, once: a lookup of DEFAULT_LOCAL_TMP in the role would make a new folder each time it is rendered.
+            result["assets_archive"] = str(_run_folder.archive_of_assets())
         result["plan"] = wrap_var(plan)  # type: ignore[no-untyped-call]
 
 

@@ -51,9 +51,10 @@ class ActionModule(HostAction):
             board=Board(str(self._task._uuid)),
             log_since=options["log_since"],
             check_mode=bool(self._task.check_mode),
+            built=host == policy.build_host and bool(options["assets_archive"]),
         )
         told = job.run()
-        result["changed"] = door.changed
+        result["changed"] = door.changed or (job.check_mode and any(step["state"] == "planned" for step in told["steps"]))
         result["remediation"] = wrap_var(told)  # type: ignore[no-untyped-call]
         if door.diff and self._task.diff:
             result["diff"] = door.diff

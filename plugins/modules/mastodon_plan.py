@@ -79,4 +79,8 @@ plan:
     copies_assets:
       description: Whether some host gets its assets from O(build_host).
       type: bool
+assets_archive:
+  description: Where on the controller the archive of the assets belongs, for M(fediops.mastodon.mastodon_assets) with C(state=packed).
+  returned: when RV(plan.copies_assets) is true
+  type: str
 """

@@ -81,6 +81,8 @@ def _remote(action: ActionBase) -> str:
 
 def header(path: pathlib.Path) -> Result:
     """What an archive says of itself."""
+    if not path.is_file():
+        raise ArchiveError(f"there is no archive of assets at {path}: mastodon_assets with state=packed makes one")
     try:
         with tarfile.open(path, mode="r|gz") as tar:
             member = tar.next()

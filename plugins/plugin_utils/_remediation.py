@@ -71,6 +71,7 @@ class Remediation:
     board: Board
     log_since: str
     check_mode: bool
+    built: bool = False  # this host has built the assets for the others after its facts were read
 
     def __post_init__(self) -> None:
         group_of = groups(self.facts)
@@ -105,6 +106,9 @@ class Remediation:
 
     def _rounds(self, planned: Plan) -> None:
         if self._refresh():
+            planned = self._plan()
+        elif self.built:
+            self._observe(self.log_since)  # not to build them again
             planned = self._plan()
         self.before = self._diagnosed()
         while self._is_due(planned) and self.told["rounds"] < MOST_ROUNDS and not self.told.get("worse"):

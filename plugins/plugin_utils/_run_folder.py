@@ -89,6 +89,11 @@ class Board:
             yield
 
 
+def archive_of_assets() -> pathlib.Path:
+    """Where the assets that the build host packed lie for the others."""
+    return _folder() / "mastodon-assets.tar.gz"
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 

@@ -173,6 +173,16 @@ def test_a_restart_after_the_migration_of_another_host_says_so(board):
     assert acts.notes("web1", {"remediation": told}, {}) == []  # nothing to roll back
 
 
+def test_a_host_that_built_for_the_others_is_looked_at_again_before_it_builds_anew(board):
+    door = Played()
+    door.now = hosts.healthy()
+    job = Remediation(
+        host="web1", door=door, facts={"web1": down()}, catalogue=hosts.catalogue(), waivers=(), policy=Policy("restart"),
+        board=board, log_since="1h", check_mode=False, built=True,
+    )  # fmt: skip
+    assert (job.run()["rounds"], door.begun) == (0, [])
+
+
 def test_a_change_is_told_with_its_values_where_they_are_short():
     change_line = _remediation.change_line
     assert change_line({"what": "unit x", "before": "disabled", "after": "enabled"}) == "unit x: disabled -> enabled"
