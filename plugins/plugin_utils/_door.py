@@ -25,6 +25,7 @@ FIX = "fediops.mastodon.mastodon_fix"
 FACTS = "fediops.mastodon.mastodon_facts"
 FOLLOW_SECONDS = 10.0  # one call follows the work for so long
 BUSY_SECONDS = 90.0
+BUSY_POLL_SECONDS = 5.0
 LOST_SECONDS = 120.0
 LOST_PAUSE_SECONDS = 3.0
 MOST_LINES = 20
@@ -42,6 +43,7 @@ class HostDoor:
         self._host = clean_line(variables["inventory_hostname"], 80)
         self.changed = False
         self.diff: list[t.Any] = []
+        self._waits_for = ""
         self._shown: dict[str, int] = {}  # lines of a run that were shown
 
     def say(self, text: str) -> None:
@@ -158,8 +160,12 @@ class HostDoor:
         told = clean_line(result["busy"])
         if pause is None or time.monotonic() + min(float(pause), 1.0) > until:
             raise Trouble(told)
-        self.say(f"waits up to {min(float(pause), max(0.0, until - time.monotonic())):.0f} s: {told}")
-        time.sleep(min(float(pause) + 0.5, max(0.0, until - time.monotonic()), BUSY_SECONDS))
+        left = max(0.0, until - time.monotonic())
+        if told != self._waits_for:
+            self._waits_for = told
+            self.say(f"waits up to {min(float(pause), left):.0f} s: {told}")
+        # Asked again before that: when only Ansible's main process was killed, its worker lives on and finishes the run.
+        time.sleep(min(float(pause) + 0.5, BUSY_POLL_SECONDS, left))
 
     def _show(self, run: Result, *, known: bool) -> None:
         """The lines of progress that were not shown yet; of a run that is not `known` from its beginning, the older ones are not told."""
