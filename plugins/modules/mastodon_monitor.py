@@ -89,7 +89,7 @@ options:
         elements: str
         default: []
       from:
-        description: Address of the sender.
+        description: Address of the sender. Needed with O(mail.to).
         type: str
         default: ''
       sendmail:

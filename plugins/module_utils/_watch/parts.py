@@ -204,6 +204,8 @@ def _channels(options: Mapping[str, Any]) -> Tuple[Dict[str, Any], Dict[str, str
         channels["command"] = list(options["command"])
     mail = options["mail"]
     if mail and mail["to"]:
+        if not mail["from"]:
+            raise Refused("mastodon_monitor_mail: from is missing, the address of the sender that your mail server lets this host use")
         for address in [mail["from"], *mail["to"]]:
             if not _ADDRESS.match(address or ""):
                 raise Refused("mastodon_monitor_mail: %r is not a mail address" % (address or ""))

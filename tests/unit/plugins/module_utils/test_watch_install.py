@@ -199,6 +199,7 @@ MAIL = {
         ("command", ["tell"], "absolute path"),
         ("command", ["/no/such/program"], "no program"),
         ("mail", {**MAIL, "to": ["-f@x"]}, "not a mail address"),
+        ("mail", {**MAIL, "from": ""}, "from is missing"),
         ("mail", {**MAIL, "from": "a@b\nBcc: c@d"}, "not a mail address"),
         ("mail", {**MAIL, "sendmail": "/no/sendmail"}, "no /no/sendmail"),
         ("mail", {**MAIL, "smtp_host": "mx.example.org", "smtp_tls": "none", "smtp_password": "x"}, "TLS"),
