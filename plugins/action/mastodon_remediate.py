@@ -38,7 +38,9 @@ class ActionModule(HostAction):
         facts, missing, _mistakes = _play.collect(hosts, variables["hostvars"])
         policy = _plan.policy_of(options, catalogue)
         if host not in facts or facts[host].get("schema") != 1:
-            result.update(failed=True, msg=missing.get(host, "has no facts of this version"), remediation={"not_touched": "no facts"})
+            # The role reads the facts itself: there the failure has been shown, and the report tells of it again.
+            why = missing.get(host, "has no facts of this version")
+            result.update(failed=options["fail"], msg=why, remediation={"not_touched": "it could not be looked at"})
             return
         door = HostDoor(self, variables, options)
         job = Remediation(

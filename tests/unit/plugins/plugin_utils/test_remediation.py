@@ -10,6 +10,7 @@ import json
 
 import jsonschema
 import pytest
+import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _remediation, _verdict
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import Policy
@@ -181,6 +182,14 @@ def test_a_host_that_built_for_the_others_is_looked_at_again_before_it_builds_an
         board=board, log_since="1h", check_mode=False, built=True,
     )  # fmt: skip
     assert (job.run()["rounds"], door.begun) == (0, [])
+
+
+def test_the_role_packs_the_assets_where_it_takes_them_from():
+    tasks = yaml.safe_load((_catalogue.OWN_DIRECTORY.parents[2] / "remediate" / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    told = {task["name"]: next(value for key, value in task.items() if key.startswith("fediops.")) for task in tasks}
+    packed, taken = told["Build and pack the assets"]["dest"], told["Apply the plan, and keep what cured"]["assets_archive"]
+    # Not a lookup of DEFAULT_LOCAL_TMP: that makes a new folder each time.
+    assert (packed, taken) == ("{{ __mastodon_plan.assets_archive }}", "{{ __mastodon_plan.assets_archive | default(omit) }}")
 
 
 def test_a_change_is_told_with_its_values_where_they_are_short():
