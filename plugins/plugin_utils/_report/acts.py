@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import commands
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import commands, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import LANGUAGES, text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.view import Diagnosis, Finding, Host
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -41,7 +41,7 @@ def notes(name: str, host: Host, run: commands.Run) -> list[Note]:
     """What there is to say about the remediation of the host as a whole."""
     told = host.get("remediation") or {}
     found = []
-    if told.get("not_touched"):
+    if told.get("not_touched") and view.not_seen(host) is None:  # else the report says already that nobody could look at it
         found.append(_words("remediation_not_touched", why=clean_line(told["not_touched"])))
     if told.get("error"):
         found.append(_words("remediation_error", why=clean_line(told["error"], 1000)))

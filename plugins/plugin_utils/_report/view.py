@@ -47,7 +47,7 @@ def was_worked_on(host: Host) -> bool:
 
 def not_seen(host: Host) -> str | None:
     """Why the host as a whole could not be looked at, or None."""
-    return next((entry["reason"] for entry in host["unknown"] if entry["id"] == "host"), None)
+    return next((entry["reason"] for entry in host.get("unknown", ()) if entry["id"] == "host"), None)
 
 
 def gaps(diagnosis: Diagnosis) -> dict[str, str]:
