@@ -33,3 +33,56 @@ attributes:
     support: full
     platforms: posix
 """
+
+    # Those that change a host.
+    CHANGES = r"""
+attributes:
+  check_mode:
+    description: Shows what would be done; nothing is written on the host.
+    support: full
+  diff_mode:
+    description: Shows what changes, secrets masked.
+    support: full
+  platform:
+    description: Operating systems that are supported.
+    support: full
+    platforms: linux
+notes:
+  - Run it as root (C(become=true)).
+"""
+
+    ROOT = r"""
+options:
+  root:
+    description:
+      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
+    type: path
+    default: ''
+"""
+
+    # What may be done, and where assets are built.
+    POLICY = r"""
+options:
+  impact:
+    description:
+      - The highest impact that may be done.
+      - V(start) starts or reloads; V(restart) restarts; V(change) changes configuration, packages, swap and assets and keeps what was
+        before; V(prune) deletes what Mastodon can fetch again; V(schema) migrates the database; V(rebuild) rewrites it.
+    type: str
+    choices: [start, restart, change, prune, schema, rebuild]
+    default: restart
+  only:
+    description: Fixes or known issues to which to keep, by name. Empty means all.
+    type: list
+    elements: str
+    default: []
+  skip:
+    description: Fixes or known issues to leave out, by name.
+    type: list
+    elements: str
+    default: []
+  build_host:
+    description: Host that builds the assets of which the others get a copy. Empty means that each builds its own.
+    type: str
+    default: ''
+"""

@@ -62,7 +62,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.changes
 attributes:
   action:
     description: Has an action plugin, which brings archives from and to the controller.
@@ -73,12 +73,8 @@ attributes:
   diff_mode:
     description: Shows what changes.
     support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
 notes:
-  - Run it as root (C(become=true)). Commands of Mastodon are run as its own user.
+  - Commands of Mastodon are run as its own user.
   - Needs systemd. The dependencies of JavaScript are installed with Yarn when C(node_modules) is missing or older than C(yarn.lock); gems
     are not.
 seealso:

@@ -59,13 +59,9 @@ options:
       - Likewise, headers only. Needs Mastodon 4.1.
     type: bool
     default: false
-  root:
-    description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
-    type: path
-    default: ''
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.changes
+  - fediops.mastodon._attributes.root
 attributes:
   check_mode:
     description: Tells what would be deleted and what it would free; C(tootctl) is asked with C(--dry-run).
@@ -73,12 +69,7 @@ attributes:
   diff_mode:
     description: Lists what is deleted.
     support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
 notes:
-  - Run it as root (C(become=true)).
   - C(tootctl) needs PostgreSQL and a Redis that takes writes; without them the module fails before it deletes anything.
 seealso:
   - name: Using the admin CLI

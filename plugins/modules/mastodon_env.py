@@ -55,13 +55,9 @@ options:
       - Have the processes take up what changed - web by a hot restart, Sidekiq drained first. With V(false), RV(needs_restart) tells which.
     type: bool
     default: false
-  root:
-    description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
-    type: path
-    default: ''
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.changes
+  - fediops.mastodon._attributes.root
 attributes:
   check_mode:
     description: Tells what would change; nothing is written on the host.
@@ -69,12 +65,7 @@ attributes:
   diff_mode:
     description: Shows each key before and after, values of secrets masked.
     support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
 notes:
-  - Run it as root (C(become=true)).
   - C(mastodon_fix) with O(fediops.mastodon.mastodon_fix#module:state=rolled_back) and RV(run) takes a change back.
 """
 

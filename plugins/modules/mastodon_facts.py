@@ -37,11 +37,6 @@ options:
       - How far back logs are read, as a number of seconds or with a unit, for example V(15m), V(1h), V(2d).
     type: str
     default: 1h
-  root:
-    description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
-    type: path
-    default: ''
   signatures:
     description:
       - Regular expressions to count in the logs, by name. The action plugin of this module fills them in from the catalogue of known
@@ -66,6 +61,7 @@ options:
     type: str
     default: ''
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.root
   - fediops.mastodon._attributes
 attributes:
   facts:

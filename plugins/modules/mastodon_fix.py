@@ -71,31 +71,14 @@ options:
       - Who runs this, for those who find the host locked.
     type: str
     default: ''
-  root:
-    description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
-    type: path
-    default: ''
   wait_seconds:
     description:
       - How long one call follows the work, in seconds.
     type: float
     default: 10
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
-attributes:
-  check_mode:
-    description: Shows what would be done; nothing is written on the host.
-    support: full
-  diff_mode:
-    description: Shows what changes, secrets masked.
-    support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
-notes:
-  - Run it as root (C(become=true)).
+  - fediops.mastodon._attributes.changes
+  - fediops.mastodon._attributes.root
 seealso:
   - module: fediops.mastodon.mastodon_remediate
 """

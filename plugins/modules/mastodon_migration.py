@@ -53,13 +53,9 @@ options:
         behind. Only when it is certain that no migration of this database runs.
     type: bool
     default: false
-  root:
-    description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
-    type: path
-    default: ''
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.changes
+  - fediops.mastodon._attributes.root
 attributes:
   check_mode:
     description: Lists what would be migrated; nothing is written on the host or in the database.
@@ -67,12 +63,7 @@ attributes:
   diff_mode:
     description: Shows each migration as pending and applied.
     support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
 notes:
-  - Run it as root (C(become=true)).
   - Other hosts with the same database need all their Mastodon processes restarted too, see RV(restart_everywhere).
 seealso:
   - name: Upgrading to a new release

@@ -217,23 +217,11 @@ options:
     type: int
     default: 3600
 extends_documentation_fragment:
-  - fediops.mastodon._attributes
+  - fediops.mastodon._attributes.changes
 attributes:
-  check_mode:
-    description: Shows what would be done; nothing is written on the host.
-    support: full
-  diff_mode:
-    description: Shows what changes, secrets masked.
-    support: full
   action:
     description: Has an action plugin, which adds the catalogue of the controller.
     support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
-notes:
-  - Run it as root (C(become=true)).
 seealso:
   - module: fediops.mastodon.mastodon_diagnose
 """

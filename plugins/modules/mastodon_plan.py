@@ -23,34 +23,13 @@ options:
     description: RV(fediops.mastodon.mastodon_diagnose#module:diagnosis).
     type: dict
     required: true
-  impact:
-    description:
-      - The highest impact that may be done.
-      - V(start) starts or reloads; V(restart) restarts; V(change) changes configuration, packages, swap and assets and keeps what was
-        before; V(prune) deletes what Mastodon can fetch again; V(schema) migrates the database; V(rebuild) rewrites it.
-    type: str
-    choices: [start, restart, change, prune, schema, rebuild]
-    default: restart
-  only:
-    description: Fixes or known issues to which to keep, by name. Empty means all.
-    type: list
-    elements: str
-    default: []
-  skip:
-    description: Fixes or known issues to leave out, by name.
-    type: list
-    elements: str
-    default: []
-  build_host:
-    description: Host that builds the assets of which the others get a copy. Empty means that each builds its own.
-    type: str
-    default: ''
   language:
     description: Language of the reasons shown.
     type: str
     choices: [en, fr]
     default: en
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.policy
   - fediops.mastodon._attributes
   - fediops.mastodon._attributes.controller
 seealso:

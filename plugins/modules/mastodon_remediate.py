@@ -20,28 +20,6 @@ description:
   - The work is done by M(fediops.mastodon.mastodon_fix) in a process on the host, which goes on when the connection is lost.
   - Two hosts of one instance are never worked on at once. When a host got worse, no further one is begun.
 options:
-  impact:
-    description:
-      - The highest impact that may be done.
-      - V(start) starts or reloads; V(restart) restarts; V(change) changes configuration, packages, swap and assets and keeps what was
-        before; V(prune) deletes what Mastodon can fetch again; V(schema) migrates the database; V(rebuild) rewrites it.
-    type: str
-    choices: [start, restart, change, prune, schema, rebuild]
-    default: restart
-  only:
-    description: Fixes or known issues to which to keep, by name. Empty means all.
-    type: list
-    elements: str
-    default: []
-  skip:
-    description: Fixes or known issues to leave out, by name.
-    type: list
-    elements: str
-    default: []
-  build_host:
-    description: Host that builds the assets of which the others get a copy. Empty means that each builds its own.
-    type: str
-    default: ''
   assets_archive:
     description: Archive that M(fediops.mastodon.mastodon_assets) packed on O(build_host).
     type: path
@@ -73,6 +51,9 @@ options:
       - With V(false) that is only told in RV(remediation), and M(fediops.mastodon.mastodon_report) fails instead, for all hosts.
     type: bool
     default: true
+extends_documentation_fragment:
+  - fediops.mastodon._attributes.changes
+  - fediops.mastodon._attributes.policy
 attributes:
   action:
     description: Has an action plugin, which does the planning and the judging on the controller.
@@ -80,15 +61,6 @@ attributes:
   check_mode:
     description: Shows the plan; nothing is written on the host.
     support: full
-  diff_mode:
-    description: Shows what changes, secrets masked.
-    support: full
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
-notes:
-  - Run it as root (C(become=true)).
 seealso:
   - module: fediops.mastodon.mastodon_fix
   - module: fediops.mastodon.mastodon_rollback

@@ -22,6 +22,8 @@ options:
     description: Id of the run. When empty the newest run of the host; a host without any is left alone.
     type: str
     default: ''
+extends_documentation_fragment:
+  - fediops.mastodon._attributes.changes
 attributes:
   action:
     description: Has an action plugin, which follows the work on the host.
@@ -32,12 +34,6 @@ attributes:
   diff_mode:
     description: Shows what would change.
     support: none
-  platform:
-    description: Operating systems that are supported.
-    support: full
-    platforms: linux
-notes:
-  - Run it as root (C(become=true)).
 seealso:
   - module: fediops.mastodon.mastodon_remediate
   - module: fediops.mastodon.mastodon_fix
