@@ -45,9 +45,9 @@ browser: ## the HTML report in headless Chromium
 	@tools/test testbed browser
 molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
 	@tools/test testbed molecule
-live: ## one real fault after the other, each in a fresh server: named, cured, proven, taken back
+live: ## one real fault after the other, each in a fresh server of one release: named, cured, proven, taken back
 	@tools/test testbed live
-thorough: ## the same with every fault cured in both suites and every special case of every fix (hours)
+thorough: ## the same in both releases, with the cures that take long and every special case of every fix (hours)
 	@tools/test testbed thorough
 bench: ## the figures that must hold, printed
 	@tools/test testbed bench

@@ -1,11 +1,12 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every fault whose cause has a fix, cured for real: foreseen in check mode, cured, proven, clear, not cured twice, taken back.
+"""Every fault, named first and alone, and cured for real: foreseen in check mode, cured, proven, clear, not cured twice, taken back.
 
-One by hand: pytest tests/live/test_remediation.py -k 'postgresql_stopped and trixie'
+One by hand: pytest --thorough tests/live/test_remediation.py -k 'postgresql_stopped and trixie'
 
-A fault.yml says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said),
+A fault.yml says `thorough: true` when its cure takes more than two minutes: the short run then only diagnoses it. It says how it ends when
+that is not a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said),
 `remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything) or `remedy: undone` (what was tried did
 not cure, so it is taken back, with evidence before and after) or `remedy: eased` (more of what there is too little of; time does the rest).
 """
@@ -20,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from live import FAULTS, ROOT, SUITES, Box, ansible, inventory
+from live import FAULTS, ROOT, Box, ansible, inventory
 from proof import differences, picture, prove
-from test_faults import ALL, CURED_IN, described, summary
+from test_faults import cases, described, summary
 
 EVERYTHING = ["-e", "mastodon_remediate_impact=rebuild"]
 
@@ -43,10 +44,7 @@ def threads(box: Box) -> int:
     return int(found[1]) if found else 0
 
 
-@pytest.mark.parametrize(
-    ("fault", "suite"),
-    [pytest.param(fault, suite, marks=() if suite == CURED_IN[fault] else pytest.mark.thorough) for fault in ALL for suite in SUITES],
-)
+@pytest.mark.parametrize(("fault", "suite"), cases(cured=True))
 def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
     known = described(fault)
     remediate = [ROOT / "playbooks" / "remediate.yml"]
