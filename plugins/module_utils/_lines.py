@@ -49,9 +49,10 @@ class Stripped(NamedTuple):
     time: Optional[float] = None
     identifier: str = ""
     pid: int = 0
+    service: str = ""  # of docker compose, with the number of the container behind it
 
 
-_COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?[A-Za-z0-9][\w.@-]{0,120}[ \t]*\| ?(?=\S|$)")
+_COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?([A-Za-z0-9][\w.@-]{0,120})[ \t]*\| ?(?=\S|$)")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? ")
 _SENDER = re.compile(r"(?:[\w.-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\d{1,8})\])?: ?")
@@ -63,6 +64,7 @@ def strip_prefix(line: str) -> Stripped:
     """Remove what docker (json, ``-t``), compose, syslog, journalctl (short, short-iso, short-full) or dmesg put before a message."""
     text = line[: 4 * LIMIT].rstrip("\r\n")
     when: Optional[float] = None
+    service = ""
     if text.startswith('{"log":'):
         try:
             record = json.loads(text)
@@ -75,7 +77,7 @@ def strip_prefix(line: str) -> Stripped:
     else:
         compose = _COMPOSE.match(text)
         if compose:
-            text = text[compose.end() :]
+            text, service = text[compose.end() :], compose.group(1)
     weekday = _WEEKDAY.match(text)
     rest = text[weekday.end() :] if weekday else text
     stamp = _ISO.match(rest)
@@ -83,10 +85,10 @@ def strip_prefix(line: str) -> Stripped:
         after = rest[stamp.end() :]
         sender = _SENDER.match(after)
         if sender and (sender.group(2) or sender.group(1) == "kernel") and not after.startswith(("pid=", "[")):
-            return Stripped(after[sender.end() :], _stamp(stamp), sender.group(1), int(sender.group(2) or 0))
+            return Stripped(after[sender.end() :], _stamp(stamp), sender.group(1), int(sender.group(2) or 0), service)
         if stamp.group(3) and len(stamp.group(3)) == 10 and not after.startswith("pid="):  # docker logs -t: nanoseconds
-            return Stripped(after, _stamp(stamp))
-        return Stripped(text, when)
+            return Stripped(after, _stamp(stamp), service=service)
+        return Stripped(text, when, service=service)
     syslog = _SYSLOG.match(text)
     if syslog:
         after = text[syslog.end() :]
@@ -94,9 +96,9 @@ def strip_prefix(line: str) -> Stripped:
         if sender:
             hms = ":".join(syslog.group(3, 4, 5))
             at = month_epoch(syslog.group(1), int(syslog.group(2)), hms)
-            return Stripped(after[sender.end() :], at, sender.group(1), int(sender.group(2) or 0))
+            return Stripped(after[sender.end() :], at, sender.group(1), int(sender.group(2) or 0), service)
     kernel = _KERNEL_TIME.match(text)
-    return Stripped(text[kernel.end() :], when, "kernel") if kernel else Stripped(text, when)
+    return Stripped(text[kernel.end() :], when, "kernel", 0, service) if kernel else Stripped(text, when, service=service)
 
 
 def _stamp(match: re.Match[str]) -> Optional[float]:

@@ -17,6 +17,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMI
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard, ours
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
+from ansible_collections.fediops.mastodon.plugins.module_utils._remotes import Remotes
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import Matcher
 
 POSTS_PATH = "/api/v1/statuses"
@@ -68,6 +69,7 @@ class Tally:
         self._oom_since = cured.get("oom_kill", 0.0)
         self.redactor = Redactor(secrets)
         self.exceptions = Exceptions()
+        self.remotes = Remotes()
         self.requests = Requests()
         self.proxied = Requests()
         self.posts = Requests()
@@ -121,6 +123,8 @@ class Tally:
             kind in ("exception", "cause", "frame", "more") or "class" in line.fields and kind == "request"
         ):
             self.exceptions.add(origin, source, line, ident, time)
+            if "class" in line.fields and kind != "job":
+                self.remotes.add(line.fields["class"], line.fields["message"])
         if line.text and kind != "frame" and not self._more_of_a_stranger(origin, source, line, time):
             text = heard(origin, line)
             if text:
@@ -197,6 +201,9 @@ class Tally:
         if self.posts.last_error is not None:
             posts["last_failed_epoch"] = self.posts.last_error
         exceptions, other = self.exceptions.result(self.redactor, groups, limit)
+        for entry in exceptions:
+            named = Line("exception", "", "error", fields={"class": entry["class"], "message": entry["message"]})
+            entry["known"] = bool(self.matcher.match(entry["origin"], heard(entry["origin"], named)))
         return {
             "requests": self.requests.result(),
             "posts": posts,
@@ -204,6 +211,7 @@ class Tally:
             "jobs": dict(self.jobs),
             "exceptions": exceptions,
             "exceptions_other": other,
+            "remotes": self.remotes.result(),
             "signatures": self.matcher.result(self.redactor, samples, limit),
             "_oom_kills": [{key: value for key, value in kill.items() if key != "pid"} for kill in self.oom_kills],
         }

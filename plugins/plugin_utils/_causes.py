@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import alone
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 
 Node = tuple[str, str]  # (host, id of the known issue)
@@ -72,7 +73,7 @@ def _holds(condition: str | None, name: str, facts: dict[str, t.Any]) -> bool:
     try:
         return Scope(facts, name).condition(condition)
     except Undecided:
-        return False  # a cause is only named when it is known
+        return alone(facts)  # a cause is only named when it is known; of lines alone, cause and effect are all that is known
 
 
 def _rank(node: Node, explainers: dict[Node, list[Node]], ranks: dict[Node, int]) -> int:

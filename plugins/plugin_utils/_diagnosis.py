@@ -12,15 +12,16 @@ import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Node, causes
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, evidence, judge
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, alone, evidence, judge, seen
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._waivers import Waiver, waiver_for
 
 SCHEMA = 1
 PROBE_STATES = ("ok", "failed", "timeout", "skipped", "denied")
-VERDICTS = ("faults", "incomplete", "advice", "clear")  # worst first
+VERDICTS = ("faults", "incomplete", "unclassified", "advice", "clear")  # worst first
 FAULTS = SEVERITIES[:3]
+_MOST_UNCLASSIFIED = 20
 
 Facts = dict[str, t.Any]
 Diagnosis = dict[str, t.Any]
@@ -216,11 +217,15 @@ def _host(
 ) -> Diagnosis:
     unknown = [{"id": name, "reason": judgement.reason} for name, judgement in judgements.items() if judgement.state == "unknown"]
     passed = [name for name, judgement in judgements.items() if judgement.state == "clear"]
+    unclassified = _unclassified(facts)
     severities = {finding["severity"] for finding in findings}
     if severities & set(FAULTS):
         verdict = "faults"
     elif unknown:
         verdict = "incomplete"
+    elif unclassified and alone(facts):
+        # On a server such errors count when they are many (web_errors_5xx); here they are all there is.
+        verdict = "unclassified"
     else:
         verdict = "advice" if severities else "clear"
     scopes = {name: Scope(facts, name) for name in waived}
@@ -241,12 +246,30 @@ def _host(
         "passed": passed,
         "probes": _probes(facts),
     }
+    noise = [
+        {"id": name, "title": issue.title, "evidence": evidence(issue, facts)}
+        for name, issue in catalogue.items()
+        if issue.noise and seen(issue, facts)
+    ]
+    host.update({key: value for key, value in (("unclassified", unclassified), ("noise", noise)) if value})
     seconds = _seconds(facts)
     if seconds is not None:
         host["seconds"] = seconds
     if facts.get("recorded"):
         host["recorded"] = True
     return host
+
+
+def _unclassified(facts: Facts) -> list[dict[str, t.Any]]:
+    """Exceptions that no known issue has a signature for."""
+    told = []
+    for entry in entries(branch(facts, "logs").get("exceptions"))[:_MOST_UNCLASSIFIED]:
+        if isinstance(entry, dict) and entry.get("known") is False:
+            kept = {key: clean_line(entry[key]) for key in ("class", "frame", "origin", "message") if entry.get(key)}
+            count = entry.get("count")
+            ids = [clean_line(one, 64) for one in entries(entry.get("request_ids"))[:3]]
+            told.append({**kept, "count": count if isinstance(count, int) else 1, "request_ids": ids})
+    return told
 
 
 def _unseen(reason: str) -> Diagnosis:

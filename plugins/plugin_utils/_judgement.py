@@ -11,7 +11,7 @@ import operator
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries, subsets_of
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import KnownIssue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import Alone, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 Facts = dict[str, t.Any]
@@ -32,9 +32,14 @@ class Judgement(t.NamedTuple):
 
 def judge(issue: KnownIssue, facts: Facts) -> Judgement:
     """The state of a known issue. Undecided is never clear: what could not be read is unknown, with the reason."""
+    lines_alone = alone(facts)
     applies = _applies(issue, facts)
-    if applies is not None:
+    if applies is not None and not (lines_alone and applies.state == "unknown"):
         return applies
+    if lines_alone:
+        return _judge_lines(issue, facts)
+    if issue.noise:
+        return Judgement("not_applicable")
     scope = Scope(facts, issue.id, {name: signature["in"] for name, signature in issue.signatures.items()})
     undecided: tuple[str, str] | None = None
     found = False
@@ -61,6 +66,35 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
             _why_missing(facts, subsets_of(expression), f"a fact is missing: {missing_fact}" if missing_fact else "a fact is missing"),
         )
     return Judgement("clear")
+
+
+def alone(facts: Facts) -> bool:
+    """Whether there are only log lines, and no server to look at."""
+    return branch(facts, "logs").get("alone") is True
+
+
+def _judge_lines(issue: KnownIssue, facts: Facts) -> Judgement:
+    """What the lines prove: the issue's own conditions for that, else any signature that is not weak."""
+    if issue.noise or not issue.signatures:
+        return Judgement("not_applicable")
+    scope = Scope(facts, issue.id)
+
+    def holds(expression: str) -> bool:
+        try:
+            return scope.condition(expression)
+        except Undecided:
+            return False
+
+    conditions = issue.alone or Alone((), ())
+    if not (any(map(holds, conditions.when)) if conditions.when else any(map(scope.seen, issue.strong))):
+        return Judgement("clear")
+    return Judgement("clear", excused=True) if any(map(holds, conditions.unless)) else Judgement("found")
+
+
+def seen(issue: KnownIssue, facts: Facts) -> bool:
+    """Whether any line of it is in the logs that were read."""
+    found = branch(facts, "logs", "signatures")
+    return any(branch(found, f"{issue.id}.{name}").get("count") for name in issue.signatures)
 
 
 def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:

@@ -19,6 +19,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 
 LANGUAGES = ("en", "fr")
 SEVERITIES = ("critical", "error", "warning", "advice")
+NOISE = "noise"  # seen in logs, and nobody's fault here: never a finding
 COMPONENTS = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "disk", "memory", "assets", "media", "environment", "services")
 DEPLOYMENTS = ("systemd", "docker")
 ORIGINS = ("web", "sidekiq", "streaming", "proxy", "database", "redis", "pooler", "kernel", "system", "command")
@@ -59,6 +60,14 @@ class Remedy:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Alone:
+    """What log lines prove when there is no server to look at."""
+
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class KnownIssue:
     id: str
     title: Text
@@ -77,16 +86,26 @@ class KnownIssue:
     fix: tuple[Remedy, ...]  # empty: there is none, and no_fix says why
     no_fix: Text | None
     sources: tuple[dict[str, str], ...]
+    alone: Alone | None = None
+    strong: tuple[str, ...] = ()  # signatures that prove it where there are only log lines
+
+    @property
+    def noise(self) -> bool:
+        return self.severity == NOISE
 
 
 def read_issue(data: t.Any, name: str) -> KnownIssue:
     """The known issue of a parsed file called `<name>.yml`."""
-    _keys(
-        data,
-        "",
-        required=("id", "title", "severity", "component", "when", "advice", "sources"),
-        optional=("applies", "signatures", "needs", "unless", "evidence", "explains", "fix", "no_fix"),
-    )
+    noise = isinstance(data, dict) and data.get("severity") == NOISE
+    if noise:  # there is nothing to decide, to advise or to mend
+        _keys(data, "", required=("id", "title", "severity", "component", "signatures", "sources"), optional=("applies",))
+    else:
+        _keys(
+            data,
+            "",
+            required=("id", "title", "severity", "component", "when", "advice", "sources"),
+            optional=("applies", "signatures", "needs", "unless", "evidence", "explains", "fix", "no_fix", "alone"),
+        )
     identifier = _string(data["id"], "id")
     if not ID.match(identifier):
         raise IssueError("id", f'"{clean_line(identifier, 80)}" must be lower case letters, digits and underscores')
@@ -94,25 +113,28 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
         raise IssueError("id", f'"{identifier}" must be the file name without .yml, which is "{clean_line(name, 80)}"')
     applies = data.get("applies", {})
     _keys(applies, "applies", optional=("mastodon", "deployment", "roles"))
-    fix, no_fix = _fix(data)
+    fix, no_fix = ((), None) if noise else _fix(data)
+    signatures, weak = _signatures(data.get("signatures", {}))
     return KnownIssue(
         id=identifier,
         title=_languages(data["title"], "title"),
-        severity=_one_of(data["severity"], "severity", SEVERITIES),
+        severity=_one_of(data["severity"], "severity", (*SEVERITIES, NOISE)),
         component=_one_of(data["component"], "component", COMPONENTS),
         versions=_range(applies["mastodon"]) if "mastodon" in applies else (),
         deployments=_choices(applies, "deployment", DEPLOYMENTS),
         roles=_choices(applies, "roles", _expressions.ROLES),
-        signatures=_signatures(data.get("signatures", {})),
+        signatures=signatures,
         needs=tuple(_path(path, f"needs[{number}]") for number, path in enumerate(_list(data.get("needs", []), "needs"))),
-        when=_conditions(data["when"], "when"),
+        when=() if noise else _conditions(data["when"], "when"),
         unless=_conditions(data["unless"], "unless") if "unless" in data else (),
         evidence=_evidence(data.get("evidence", [])),
         explains=_explains(data.get("explains", [])),
-        advice=_languages(data["advice"], "advice"),
+        advice={} if noise else _languages(data["advice"], "advice"),
         fix=fix,
         no_fix=no_fix,
         sources=_sources(data["sources"]),
+        alone=_alone(data["alone"]) if "alone" in data else None,
+        strong=tuple(name for name in signatures if name not in weak),
     )
 
 
@@ -125,6 +147,9 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
     ]
     sources += [(f"when[{number}]", text, False, False) for number, text in enumerate(issue.when)]
     sources += [(f"unless[{number}]", text, False, False) for number, text in enumerate(issue.unless)]
+    if issue.alone:
+        sources += [(f"alone.when[{number}]", text, False, False) for number, text in enumerate(issue.alone.when)]
+        sources += [(f"alone.unless[{number}]", text, False, False) for number, text in enumerate(issue.alone.unless)]
     for number, evidence in enumerate(issue.evidence):
         sources.append((f"evidence[{number}].value", evidence.value, True, evidence.each is not None))
         if evidence.each is not None:
@@ -182,6 +207,12 @@ def _one_of(value: t.Any, key: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def _boolean(value: t.Any, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise IssueError(key, f"must be true or false, not {_quoted(value)}")
+    return value
+
+
 def _choices(data: dict[str, t.Any], name: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     if name not in data:
         return ()
@@ -224,15 +255,16 @@ def _condition(value: t.Any, key: str) -> str:
     return _string(value, key)
 
 
-def _signatures(data: t.Any) -> dict[str, dict[str, t.Any]]:
+def _signatures(data: t.Any) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
+    """What to look for, and the names of the signatures that prove nothing by themselves."""
     if not isinstance(data, dict):
         raise IssueError("signatures", "must be a mapping of names to {in, match}")
-    result = {}
+    result, weak = {}, set()
     for name, signature in data.items():
         key = f"signatures.{clean_line(name, 80)}"
         if not isinstance(name, str) or not ID.match(name):
             raise IssueError(key, "a signature's name must be lower case letters, digits and underscores")
-        _keys(signature, key, required=("in", "match"))
+        _keys(signature, key, required=("in", "match"), optional=("weak",))
         origins = [_one_of(origin, f"{key}.in[{number}]", ORIGINS) for number, origin in enumerate(_list(signature["in"], f"{key}.in"))]
         if not origins:
             raise IssueError(f"{key}.in", f"names no origin; allowed are {', '.join(ORIGINS)}")
@@ -241,7 +273,14 @@ def _signatures(data: t.Any) -> dict[str, dict[str, t.Any]]:
         if reason:
             raise IssueError(f"{key}.match", reason)
         result[name] = {"in": origins, "match": match}
-    return result
+        if _boolean(signature.get("weak", False), f"{key}.weak"):
+            weak.add(name)
+    return result, weak
+
+
+def _alone(data: t.Any) -> Alone:
+    _keys(data, "alone", optional=("when", "unless"))
+    return Alone(*(_conditions(data[key], f"alone.{key}") if key in data else () for key in ("when", "unless")))
 
 
 def _evidence(value: t.Any) -> tuple[Evidence, ...]:
@@ -306,15 +345,12 @@ def _remedy(data: t.Any, key: str) -> Remedy:
             raise IssueError(
                 f"{key}.options.{clean_line(option, 80)}", "an option's name must be lower case letters, digits and underscores"
             )
-    judged = data.get("judged", True)
-    if not isinstance(judged, bool):
-        raise IssueError(f"{key}.judged", f"must be true or false, not {_quoted(judged)}")
     return Remedy(
         name=name,
         impact=impact,
         when=_condition(data["when"], f"{key}.when") if "when" in data else None,
         options={option: _string(value, f"{key}.options.{option}") for option, value in options.items()},
-        judged=judged,
+        judged=_boolean(data.get("judged", True), f"{key}.judged"),
     )
 
 
