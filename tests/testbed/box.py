@@ -122,6 +122,24 @@ class Box(Client):
         self.set_env(DB_HOST="127.0.0.1", DB_PORT=str(port), DB_PASS=password)
         self.restart_mastodon()
 
+    def use_stores_of(self, other: Box) -> None:
+        """Become a second server of the instance of `other`: with its PostgreSQL and Redis over the network, and none of its own."""
+        opened = f"""
+        echo "listen_addresses = '*'" >$(echo /etc/postgresql/*/main/conf.d)/standin.conf
+        echo 'host mastodon_production mastodon {self.address}/32 scram-sha-256' >>$(echo /etc/postgresql/*/main/pg_hba.conf)
+        sed -i -e 's/^bind .*/bind */' -e 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf
+        systemctl restart postgresql redis-server
+        """
+        other.wait_for_services()
+        other.run(opened)
+        other.restart_mastodon()
+        self.wait_for_services()
+        self.run("systemctl stop mastodon-web mastodon-sidekiq 'mastodon-streaming*'; systemctl disable --now redis-server postgresql")
+        self.run("pg_lsclusters -h | while read version name rest; do pg_dropcluster --stop $version $name; done")
+        self.set_env(DB_HOST=other.address, DB_PASS=DB_PASSWORD, REDIS_HOST=other.address)
+        self.stores = other.address
+        self.restart_mastodon()
+
     def restart_mastodon(self) -> None:
         """Returns when systemd does, as on a server: see wait_for_services()."""
         self.run(["systemctl", "restart", "mastodon-web", "mastodon-sidekiq", *self.streaming_units])
@@ -166,9 +184,9 @@ class Box(Client):
           [ "$done" -ge "$(pgrep -fc '^puma: cluster worker')" ]
         }
         until curl -so /dev/null 127.0.0.1:3000/health && curl -so /dev/null 127.0.0.1:4000/api/v1/streaming/health &&
-          [ "$(redis-cli scard processes)" -ge 1 ] && [ "$(ss -Hltn 'sport = :443')" ] && booted
+          [ "$(redis-cli -h STORES scard processes)" -ge 1 ] && [ "$(ss -Hltn 'sport = :443')" ] && booted
         do sleep 0.1; done
-        """
+        """.replace("STORES", self.stores)
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             try:

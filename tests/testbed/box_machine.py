@@ -36,6 +36,7 @@ class Machine:
     suite: str
     name: str
     container: Any
+    stores: str = "127.0.0.1"  # where its PostgreSQL and Redis are
 
     @property
     def address(self) -> str:
@@ -105,7 +106,7 @@ class Machine:
         return self.run(["psql", "-XAtq", "-d", database, "-c", sql], "postgres", check).out.strip()
 
     def redis(self, *arguments: str) -> str:
-        return self.run(["redis-cli", *arguments]).out.strip()
+        return self.run(["redis-cli", "-h", self.stores, *arguments]).out.strip()
 
     def enqueue(self, worker: str, *arguments: Any, queue: str = "default", count: int = 1) -> None:
         """Give Sidekiq work without Rails, e.g. `enqueue("Standin::SleepWorker", 600, count=60)`."""
