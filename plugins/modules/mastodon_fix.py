@@ -202,7 +202,7 @@ def roll_back(module: AnsibleModule) -> dict[str, Any]:
     if journal.run["state"] != "settled":
         raise Stop("run %s is not finished (%s); the next remediation finishes or undoes it" % (journal.run["id"], journal.run["state"]))
     if module.check_mode:
-        return {"run": journal.run, "working": False, "unchanged": not any(step["state"] == "kept" for step in journal.run["steps"])}
+        return {"run": journal.run, "working": False, "unchanged": not any(_run.can_be_rolled_back(step) for step in journal.run["steps"])}
 
     def demand(run: dict[str, Any]) -> None:
         if run["state"] != "settled":

@@ -68,6 +68,18 @@ class HostDoor:
         """The run as it is afterwards; the newest one when the id is empty."""
         return self._until_done("rolled_back", run_id)
 
+    def look(self, run_id: str) -> Result:
+        """The run that `roll_back` would take back, as it is; Trouble when it would not."""
+        task = self._action._task
+        check_mode = task.check_mode
+        task.check_mode = True
+        try:
+            return t.cast("Result", self._call(state="rolled_back", run=run_id)["run"])
+        except Lost as lost:
+            raise Trouble(f"the connection was lost: {lost}") from None
+        finally:
+            task.check_mode = check_mode
+
     def rehearse(self, steps: list[Step]) -> Result:
         try:
             result = self._call(state="applied", steps=_asked(steps))

@@ -30,6 +30,7 @@ PATIENCE_SECONDS = 30.0  # for a finding to go
 GRACE_SECONDS = 60.0  # for a finding that is held back because a service was just started
 LOOK_AGAIN_SECONDS = 4.0
 ACTED = ("kept", "undone", "failed")
+STAYS = ("kept", "failed")  # where a step with only_by_rollback is in effect, also when it did not cure
 _MOST_VALUES = 80  # characters of what was before and is after, in a line of the report
 
 Facts = dict[str, t.Any]
@@ -282,6 +283,10 @@ def told_of(step: Step, state: str, before: t.Sequence[str] = (), after: t.Seque
     }
     if not step.get("undoable", True):
         told["cannot_undo"] = clean_line(step.get("kept_because") or "its effect cannot be taken back")
+    if step.get("only_by_rollback") and state in STAYS:
+        told["only_by_rollback"] = True
+        if step.get("kept_database"):
+            told["kept_database"] = clean_line(step["kept_database"], 80)
     if not _verdict.must_be_gone(step):
         told["judged"] = False
     if told["changes"] and all(_is_of_services(change) for change in step["changes"]):

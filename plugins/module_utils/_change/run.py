@@ -123,9 +123,15 @@ def roll_back(journal: Journal) -> None:
     """Restore what a finished run changed; steps whose effect cannot be taken back say so."""
     asked = _owed(journal)
     for step in reversed(journal.run["steps"]):
-        if step["undoable"] and (step["state"] == "kept" or (step["state"] == "failed" and step.get("only_by_rollback"))):
+        if can_be_rolled_back(step):
             _undo(journal, step, asked, "rolled_back", "")
     _finish(journal, asked, "rolled_back")
+
+
+def can_be_rolled_back(step: dict[str, Any]) -> bool:
+    """Whether its effect is there and a rollback takes it away."""
+    there = step["state"] == "kept" or (step["state"] == "failed" and step.get("only_by_rollback"))
+    return bool(step["undoable"] and there)
 
 
 def left_open(but: str = "") -> list[Journal]:

@@ -80,6 +80,8 @@ def _act(name: str, step: dict[str, t.Any], run: commands.Run) -> Act:
             details.append((word, tuple(step[key])))
     if step.get("cannot_undo"):
         details.append(("act_cannot_undo", (step["cannot_undo"],)))
+    if step.get("kept_database"):
+        details.append(("act_kept_database", (step["kept_database"],)))
     if step.get("allow_with"):
         details.append(("act_allow", (commands.remediate(run, name, step["fix"], step["impact"]),)))
     why = step.get("why_not") or dict.fromkeys(LANGUAGES, str(step.get("reason") or ""))
@@ -87,6 +89,9 @@ def _act(name: str, step: dict[str, t.Any], run: commands.Run) -> Act:
         why = _words("act_follows", host=clean_line(step["follows"], 80))
     elif not why["en"] and state == "kept" and step.get("judged") is False:
         why = _words("act_unjudged")
+    if step.get("only_by_rollback"):
+        stays = _words("act_only_by_rollback")
+        why = {language: "; ".join(filter(None, (why[language], stays[language]))) for language in LANGUAGES}
     return Act(state, f"{step['fix']} ({step['impact']}): {', '.join(step['issues'])}", why, tuple(details))
 
 
@@ -95,7 +100,7 @@ def _runs_with_kept_changes(told: dict[str, t.Any]) -> list[str]:
     kept = [
         step.get("run")
         for step in told.get("steps", ())
-        if step["state"] == "kept" and step["changes"] and not any(key in step for key in stays)
+        if (step["state"] == "kept" or "only_by_rollback" in step) and step["changes"] and not any(key in step for key in stays)
     ]
     return [run for run in told.get("runs", ()) if run in kept and re.fullmatch(r"[0-9A-Za-z-]{1,60}", run)][::-1]
 

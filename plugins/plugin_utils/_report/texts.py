@@ -84,6 +84,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "act_allow": ("allow it", "permettre"),
     "act_cannot_undo": ("for good", "définitif"),
     "act_unjudged": ("its effect takes time, or is only to see more", "l'effet prend du temps, ou ne sert qu'à voir plus"),
+    "act_kept_database": ("old database", "ancienne base"),
+    "act_only_by_rollback": (
+        "it stays in effect; only a rollback takes it back, and gives up what was written since",
+        "reste en place ; seul un retour en arrière l'annule, et abandonne ce qui a été écrit depuis",
+    ),
     "act_follows": (
         "{host} worked on the database of both; processes that run since before it are started anew",
         "{host} a travaillé sur la base commune ; les processus plus anciens sont relancés",

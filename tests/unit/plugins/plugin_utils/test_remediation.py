@@ -206,6 +206,19 @@ def test_check_mode_names_a_run_that_was_left_open(board):
     assert "x-1" in acts.notes("web1", {"remediation": told}, {})[0].text["fr"]
 
 
+def test_what_stays_although_it_did_not_cure_is_named_with_the_way_back(board):
+    more = {"only_by_rollback": True, "kept_database": "mastodon_before", "changes": [{"what": "database x becomes mastodon_before"}]}
+    door = Played(down(), states={"restart_services": {**more, "state": "failed", "reason": "the finding is still there"}})
+    told = remediate(door, board, down())
+    assert (told["steps"][0]["only_by_rollback"], told["steps"][0]["kept_database"]) == (True, "mastodon_before")
+    act = acts.acts("web1", {"remediation": told}, {})[0]
+    assert act.why["en"].startswith("the finding is still there; it stays in effect; only a rollback")
+    assert ("act_kept_database", ("mastodon_before",)) in act.details
+    assert any("run=run-1" in note.command for note in acts.notes("web1", {"remediation": told}, {}))
+    planned = remediate(Played(), board, down(), check_mode=True)
+    assert "only_by_rollback" not in planned["steps"][0]
+
+
 def test_a_refused_step_is_no_failure_and_the_host_settled_it_already(board):
     door = Played(down(), states={"restart_services": {"state": "refused", "reason": "masked", "changes": []}})
     told = remediate(door, board, down())
