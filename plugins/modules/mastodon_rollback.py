@@ -17,6 +17,7 @@ description:
   - Restores configuration, units, packs and modes as they were before a run of M(fediops.mastodon.mastodon_remediate), by the journal on
     the host, and restarts the services that this concerns.
   - What cannot be taken back (deleted files, applied migrations) stays, and it says so.
+  - Taking a converted database back gives up what was written since. It warns of that first, and does it only when O(run) names the run.
 options:
   run:
     description: Id of the run. When empty the newest run of the host; a host without any is left alone.
