@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-export INVENTORY LIMIT
+export INVENTORY LIMIT LOG
 # Only make -C leaves the folder of the caller, and sets the flag w unless told not to; without it $PWD may be anything.
 export CALLED_FROM := $(if $(findstring w,$(firstword -$(MAKEFLAGS)))$(filter --no-print-directory,$(MAKEFLAGS)),$(PWD),$(CURDIR))
 
@@ -45,12 +45,20 @@ browser: ## the HTML report in headless Chromium
 	@tools/test testbed browser
 molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
 	@tools/test testbed molecule
-live: ## one real fault after the other, each in a fresh server of one release: named, cured, proven, taken back
+live: ## one real fault after the other, each in a fresh server: named; one for each fix: cured, proven, taken back
 	@tools/test testbed live
 thorough: ## the same in both releases, with the cures that take long and every special case of every fix (hours)
 	@tools/test testbed thorough
 bench: ## the figures that must hold, printed
 	@tools/test testbed bench
+
+.PHONY: explain corpus
+explain: ## name what pasted log lines show: LOG=file ARGS='-e mastodon_log_origin=sidekiq -e mastodon_version=4.3.2'; no server needed
+	@tools/setup run
+	@tools/explain $(ARGS)
+corpus: ## recall and precision on logs with known causes: CORPUS=file; without it the repository's own
+	@tools/setup run
+	@.venv/bin/python tools/corpus $(CORPUS)
 
 .PHONY: demo-record build clean
 demo-record: ## record the demo's facts anew from the testbed

@@ -53,6 +53,8 @@ def heard(origin: str, line: Line) -> str:
     """The text signatures are matched on; "" when nothing of the line is ours."""
     if origin not in APPLICATION:
         return _VALUE.sub(r"\1…", line.text) if origin == "database" else line.text
+    if origin == "command":  # its owner ran it and pasted what it printed: no visitor can write into that
+        return f"{line.fields['class']}: {line.fields.get('message', '')}" if line.fields.get("class") else line.text
     name = line.fields.get("class", "") if line.kind != "job" else ""
     if origin != "streaming" and name:
         if not line.fields.get("single") or line.severity != "fatal":

@@ -103,6 +103,8 @@ def _unusable(raw: t.Any, elsewhere: set[str]) -> str | None:
         return "the facts are not those of fediops.mastodon.mastodon_facts"
     if raw.get("schema") != 1:
         return f"the facts have schema {clean_line(raw.get('schema'), 20)}, this version of the collection reads schema 1"
+    if alone(raw):
+        return None
     install = branch(raw, "install")
     if install.get("found") is False and not elsewhere & {str(role) for role in entries(install.get("roles"))}:
         searched = "; ".join(clean_line(place, 200) for place in entries(install.get("searched"))[:8])

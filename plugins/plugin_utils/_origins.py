@@ -12,57 +12,67 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._lines import ORI
 
 AUTO = "auto"
 CHOICES = (AUTO, *(origin for origin in ORIGINS if origin not in ("pooler", "system")))  # what a person is asked to tell apart
-APPLICATION = ("web", "sidekiq", "streaming", "command")
+SERVICES = ("web", "sidekiq", "streaming")  # of Mastodon itself
 
 # Names of programs (journal, syslog) and of services (docker compose): the first that fits.
 _NAMES = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
-        (r"kernel\Z", "kernel"),
-        (r"systemd\Z|systemd-|\(", "system"),
+        (r"^kernel$", "kernel"),
+        (r"^(?:systemd$|systemd-|\()", "system"),
         (r"pgbouncer|pgcat|odyssey|pooler", "pooler"),
         (r"sidekiq", "sidekiq"),
-        (r"stream|flodgatt|node\Z", "streaming"),
+        (r"stream|flodgatt|^node$", "streaming"),
         (r"nginx|apache|httpd|caddy|haproxy|traefik|proxy|ingress", "proxy"),
-        (r"postgres|pgsql|psql|(?:^|[-_.])(?:db|database|pg)(?:[-_.]|\d|\Z)", "database"),
+        (r"postgres|pgsql|psql|(?:^|[-_.])(?:db|database|pg)(?:[-_.]|\d|$)", "database"),
         (r"redis|valkey|keydb|dragonfly", "redis"),
-        (r"elastic|opensearch|(?:^|[-_.])es(?:[-_.]|\d|\Z)|docker|containerd|migrat|shell|console|cron|ansible", "command"),
-        (r"web|puma|rails|mastodon(?:[-_.]app)?(?:[-_.]\d+)?\Z", "web"),
+        (r"elastic|opensearch|(?:^|[-_.])es(?:[-_.]|\d|$)|docker|containerd|migrat|shell|console|cron|ansible", "command"),
+        (r"web|puma|rails|^mastodon(?:[-_.]app)?(?:[-_.]\d+)?$", "web"),
     )
 )
-_RUBY = re.compile(r"bundle\Z|ruby\Z|ruby\d|rbenv|start\.sh\Z|sh\Z")  # web or Sidekiq: the shape of the line must tell
+_RUBY = re.compile(r"(?:bundle|ruby[\d.]*|rbenv|start\.sh|sh|bash)\Z")  # web or Sidekiq: the shape of the line must tell
 # What is said of a whole log: "journal:mastodon-web", "command output of rails db:migrate", "nginx error log".
-_WHERE = (
-    (re.compile(r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", re.IGNORECASE), "command"),
-    (re.compile(r"nginx|apache|caddy|haproxy|traefik|proxy", re.IGNORECASE), "proxy"),
-    (re.compile(r"sidekiq", re.IGNORECASE), "sidekiq"),
-    (re.compile(r"streaming", re.IGNORECASE), "streaming"),
-    (re.compile(r"pgbouncer", re.IGNORECASE), "pooler"),
-    (re.compile(r"postgres|database", re.IGNORECASE), "database"),
-    (re.compile(r"redis|valkey", re.IGNORECASE), "redis"),
-    (re.compile(r"kernel|dmesg", re.IGNORECASE), "kernel"),
-    (re.compile(r"\bweb\b|puma|rails|production\.log", re.IGNORECASE), "web"),
+_WHERE = tuple(
+    (re.compile(pattern, re.IGNORECASE), origin)
+    for pattern, origin in (
+        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", "command"),
+        (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),
+        (r"sidekiq", "sidekiq"),
+        (r"streaming", "streaming"),
+        (r"pgbouncer", "pooler"),
+        (r"postgres|database", "database"),
+        (r"redis|valkey", "redis"),
+        (r"kernel|dmesg", "kernel"),
+        (r"\bweb\b|puma|rails|production\.log", "web"),
+    )
 )
-_SHAPES = (  # what only one kind of program writes
-    (re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: |nginx: \["), "proxy"),
-    (re.compile(r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[[\w:]+\] |AH\d{5}: "), "proxy"),
-    (re.compile(r'[^"]{0,200}\[\d{1,2}/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "'), "proxy"),
-    (re.compile(r'\{"level":"\w+","ts":'), "proxy"),
-    (re.compile(r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)"), "sidekiq"),
-    (re.compile(r'\{"level":\d\d,"time":|(?:ERR!|verb|silly|info) [^\s=]|WARN [0-9a-f]{8}-[0-9a-f]{4}-'), "streaming"),
-    (re.compile(r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d"), "redis"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S{1,6} \[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)[CS]-0x"), "pooler"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S{1,6} (?:\[\d+\]:? ?)?.{0,120}?(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}"), "database"),
-    (re.compile(r"[\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap): |(?:Started|Stopped|Starting|Stopping|Failed to start) .*mastodon"), "system"),
-    (re.compile(r"(?:Memory cgroup out of memory|Out of memory)(?: \([^)]*\))?: Kill|oom-kill:constraint=|\S+ invoked oom-killer"), "kernel"),
-    (re.compile(r"[DIWEFA], \[\d{4}-|\[[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\](?: |\Z)|(?:\[[^\]]*\] )?method=[A-Z]+ path="), "web"),
-    (re.compile(r"(?:\[\d+\] )?(?:Puma starting|\* (?:Puma version|Min threads|Listening on|Environment:)|! Unable to (?:load application|start worker))|=> Booting Puma"), "web"),
-)  # fmt: skip
+_DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S{1,6} "
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_SHAPES = tuple(  # what only one kind of program writes
+    (re.compile(pattern), origin)
+    for pattern, origin in (
+        (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: |nginx: \[", "proxy"),
+        (r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[[\w:]+\] |AH\d{5}: ", "proxy"),
+        (r'[^"]{0,200}\[\d{1,2}/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "', "proxy"),
+        (r'\{"level":"\w+","ts":', "proxy"),
+        (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
+        (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) [^\s=]|WARN {_UUID} ', "streaming"),
+        (r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d", "redis"),
+        (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
+        (_DATE + r"(?:\[\d+\]:? ?)?.{0,120}?\b(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}", "database"),
+        (r"[\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap): ", "system"),
+        (r"(?:Started|Stopped|Starting|Stopping|Failed to start) .*mastodon", "system"),
+        (r"(?:Memory cgroup out of memory|Out of memory)(?: \([^)]*\))?: Kill|oom-kill:constraint=|\S+ invoked oom-killer", "kernel"),
+        (rf"[DIWEFA], \[\d{{4}}-|\[{_UUID}\](?: |\Z)|(?:\[[^\]]*\] )?method=[A-Z]+ path=", "web"),
+        (r"(?:\[\d+\] )?(?:Puma starting|\* (?:Puma version|Min threads|Listening on|Environment:)|! Unable to )|=> Booting Puma", "web"),
+    )
+)
 _COMMAND = re.compile(  # what only a command prints that somebody ran
-    r"(?:\S+@\S+:\S*)?[$#] \S|(?:bin/)?(?:rails|rake) aborted!|== \d{14} \w+: |Caused by:\s*$|Tasks: TOP => |yarn |npm (?:ERR|error|WARN)|error Command failed"
-    r"|\[[Ww]ebpacker\]|Building with Vite|vite v\d|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart=|\s*(?:Active|Loaded|Process|Main PID): "
+    r"(?:\S+@\S+:\S*)?[$#] \S|(?:bin/)?(?:rails|rake) aborted!|== \d{14} \w+: |Tasks: TOP => |yarn |npm (?:ERR|error|WARN)"
+    r"|error Command failed|\[[Ww]ebpacker\]|Building with Vite|vite v\d|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
+    r"|\s*(?:Active|Loaded|Process|Main PID): "
 )
-_MORE = re.compile(  # a line that goes on with what the line before said
+_MORE = re.compile(  # goes on with what the line before said
     r"\s|\Z|(?:from )?(?:/|[\w.-]+/)\S*:\d+(?::in|\Z)|DETAIL: |HINT: |LINE \d|CONTEXT: |Caused by|Causes:|\d+: from |\}|\]|at \S+ \("
 )
 
@@ -82,31 +92,31 @@ class Origins:
 
     def of(self, line: Stripped) -> str:
         """The origin of this line; a word of ORIGINS."""
-        found = self._certain(line) or self._likely(line)
-        self._previous = found
-        return found
+        self._previous = self._certain(line) or self._likely(line)
+        return self._previous
 
     def _certain(self, line: Stripped) -> str:
-        text = line.text
-        shape = next((origin for pattern, origin in _SHAPES if pattern.match(text)), "")
+        shape = next((origin for pattern, origin in _SHAPES if pattern.match(line.text)), "")
+        if shape == "web" and self._whole == "sidekiq" and "method=" not in line.text[:200]:
+            shape = "sidekiq"  # Rails in a process of Sidekiq tags its lines the same way
         name = line.service or line.identifier
         if not name:
-            if shape == "web" and self._whole == "sidekiq" and "method=" not in text[:200]:
-                return "sidekiq"  # Rails in Sidekiq's process tags its lines the same way
             return shape
-        process = (name, line.pid)
         if _RUBY.match(name):
-            if shape in ("web", "sidekiq"):
-                if len(self._processes) < 1000:
-                    self._processes[process] = shape
-                return shape
-            return self._processes.get(process) or (self._whole if self._whole in APPLICATION and self._whole != "command" else shape or "web")
-        named = next((origin for pattern, origin in _NAMES if pattern.match(name) or pattern.search(name)), "")
+            return self._of_ruby((name, line.pid), shape)
+        named = next((origin for pattern, origin in _NAMES if pattern.search(name)), "")
         return named or shape or ("command" if line.identifier else "")
+
+    def _of_ruby(self, process: tuple[str, int], shape: str) -> str:
+        if shape in ("web", "sidekiq"):
+            if len(self._processes) < 1000:
+                self._processes[process] = shape
+            return shape
+        return self._processes.get(process) or (self._whole if self._whole in SERVICES else "web")
 
     def _likely(self, line: Stripped) -> str:
         if self._previous and _MORE.match(line.text):
             return self._previous
         if self._whole != AUTO:
             return self._whole
-        return "command" if _COMMAND.match(line.text) or not self._previous else self._previous if self._previous in APPLICATION else "command"
+        return self._previous if self._previous in SERVICES and not _COMMAND.match(line.text) else "command"

@@ -1,0 +1,65 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Log lines that somebody pasted become a diagnosis; no server is asked."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+import typing as t
+
+from ansible.utils.unsafe_proxy import wrap_var
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
+    _catalogue,
+    _diagnosis,
+    _log_file,
+    _options,
+    _origins,
+    _this_run,
+    _waivers,
+)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case, facts_of_log
+
+OPTIONS: dict[str, t.Any] = {
+    "log": {"type": "path"},
+    "log_origin": {"type": "str", "choices": list(_origins.CHOICES), "default": _origins.AUTO},
+    "version": {"type": "str", "default": ""},
+    "deployment": {"type": "str", "choices": ["systemd", "docker", "unknown"], "default": "unknown"},
+    "cases": {"type": "path"},
+    "waivers": {"type": "list", "elements": "dict", "default": []},
+    "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
+}
+
+
+class ActionModule(PlayAction):
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
+        now = time.time()
+        options = _options.checked(OPTIONS, self._task.args)
+        if bool(options["log"]) == bool(options["cases"]):
+            raise _options.OptionError(
+                "name one log (log, or -e mastodon_log=FILE) or one file of cases (cases, -e mastodon_log_cases=FILE)"
+            )
+        catalogue = _catalogue.load(str(pathlib.Path(name).absolute()) for name in options["known_issues_dirs"])
+        waivers = _waivers.read_waivers(options["waivers"], catalogue)
+        facts = _facts(options, _catalogue.signatures(catalogue))
+        diagnosis = _diagnosis.diagnose(facts, catalogue, waivers=waivers, now=now, run=_this_run.described(now, facts))
+        result["diagnosis"] = wrap_var(diagnosis)  # type: ignore[no-untyped-call]
+
+
+def _facts(options: dict[str, t.Any], signatures: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+    if options["log"]:
+        path = pathlib.Path(options["log"])
+        return {
+            path.name: facts_of_log(
+                _log_file.Lines(path), path.name, signatures, options["log_origin"], options["version"], options["deployment"]
+            )
+        }
+    facts = {}
+    for case in _log_file.cases(pathlib.Path(options["cases"])):
+        given = case._replace(version=case.version or options["version"], deployment=case.deployment or options["deployment"])
+        facts[case.id] = facts_of_case(given, signatures, options["log_origin"])
+    return facts

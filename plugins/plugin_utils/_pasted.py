@@ -1,0 +1,137 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Facts from log lines alone (docs/facts.md, section 4). Nothing but the lines is looked at. Private to this collection."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import typing as t
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NAMES
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse, strip_prefix
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
+from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+
+DEPLOYMENTS = ("systemd", "docker")
+# Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
+_VERSION = re.compile(r"(?:\+v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?)|(?<![\d.])v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?")
+_CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
+_TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
+_MOST_PARTS = 2000
+
+
+def version_of(text: str) -> list[int]:
+    """[4, 3, 1] of "4.3.1+glitch"; empty when there is none that this collection knows (3.4 and newer)."""
+    found = _VERSION.search(text)
+    if found is None:
+        return []
+    number = [int(part) for part in found.groups() if part is not None]
+    return number if (3, 4) <= tuple(number[:2]) < (10,) else []
+
+
+class Pasted:
+    """Feed ``add`` the lines of one log, then take ``facts`` once. ``whole``: origin of lines that do not show theirs, or auto."""
+
+    def __init__(self, signatures: t.Mapping[str, t.Mapping[str, t.Any]], whole: str = AUTO) -> None:
+        self._tally = Tally(signatures)
+        self._origins = Origins(whole)
+        self._sources: dict[str, dict[str, t.Any]] = {}
+        self._first: float | None = None
+        self._last: float | None = None
+        self._time = 0.0
+        self._container = False
+
+    def add(self, raw: bytes) -> None:
+        line = strip_prefix(text_of(raw))
+        self._container = self._container or bool(line.service) or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
+        for part in _parts(line):
+            self._one(part)
+
+    def _one(self, line: Stripped) -> None:
+        text = strip_controls(line.text)  # colours hide what a line begins with
+        origin = self._origins.of(line._replace(text=text))
+        name = line.service or line.identifier or "log"
+        source = self._sources.setdefault(
+            origin, {"origin": origin, "name": name[:120], "kind": "pasted", "lines": 0, "bytes": 0, "truncated": False}
+        )
+        source["lines"] += 1
+        source["bytes"] += len(text)
+        message = text.encode("utf-8", "ignore")
+        if origin == "proxy" and self._tally.access(message, 0.0):
+            return
+        when = line.time if line.time is not None else parse(origin, text).time
+        if when is not None and when > 0:
+            self._time = when
+            self._first = when if self._first is None else min(self._first, when)
+            self._last = when if self._last is None else max(self._last, when)
+        self._tally.add(origin, name, self._time, message, line.pid)
+
+    def facts(self, name: str, version: str = "", deployment: str = "", truncated: str = "") -> dict[str, t.Any]:
+        """The facts. ``truncated``: why not all of the log could be read, or empty."""
+        now = time.time()
+        number = version_of(version)
+        install: dict[str, t.Any] = {}
+        if number:
+            install["version"] = {"string": clean_line(version, 60), "number": number}
+        if deployment in DEPLOYMENTS or self._container:
+            install["deployment"] = deployment if deployment in DEPLOYMENTS else "docker"
+        probes: dict[str, dict[str, t.Any]] = {
+            subset: {"state": "skipped", "seconds": 0.0, "reason": "only log lines were given"} for subset in NAMES
+        }
+        probes["logs"] = {"state": "ok", "seconds": 0.0, **({"reason": truncated} if truncated else {})}
+        logs = self._tally.result()
+        del logs["_oom_kills"]
+        return {
+            "schema": 1,
+            "time_epoch": self._last or now,
+            "host": {"name": name},
+            "install": install,
+            "probes": probes,
+            "logs": {
+                "alone": True,
+                "since_epoch": self._first or now,
+                "until_epoch": self._last or now,
+                "sources": list(self._sources.values()),
+                **logs,
+            },
+        }
+
+
+def _parts(line: Stripped) -> t.Iterator[Stripped]:
+    """The result of a task of Ansible holds the output of a command as JSON; every other line is one."""
+    result = _TASK_RESULT.match(line.text)
+    if result is None:
+        yield line
+        return
+    try:
+        record = json.loads(result[1])
+    except (ValueError, RecursionError):
+        record = {"msg": result[1].replace('\\"', '"').replace("\\n", "\n")}  # cut off
+    texts = [str(record[key]) for key in ("msg", "stdout", "stderr") if isinstance(record, dict) and isinstance(record.get(key), str)]
+    for text in "\n".join(texts).splitlines()[:_MOST_PARTS]:
+        yield line._replace(text=text)
+
+
+def facts_of_log(
+    lines: Lines, name: str, signatures: t.Mapping[str, t.Mapping[str, t.Any]], whole: str = AUTO, version: str = "", deployment: str = ""
+) -> dict[str, t.Any]:
+    """Facts of one log file."""
+    pasted = Pasted(signatures, whole)
+    for line in lines:
+        pasted.add(line)
+    return pasted.facts(name, version, deployment, lines.truncated)
+
+
+def facts_of_case(case: Case, signatures: t.Mapping[str, t.Mapping[str, t.Any]], whole: str = AUTO) -> dict[str, t.Any]:
+    """Facts of one of many logs; where it says who wrote it, that counts for lines that do not show it."""
+    pasted = Pasted(signatures, whole if whole != AUTO else origin_of_whole(case.where))
+    for line in case.lines.splitlines():
+        pasted.add(line.encode("utf-8", "surrogateescape"))
+    return pasted.facts(case.id, case.version, case.deployment)
