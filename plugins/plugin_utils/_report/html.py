@@ -42,11 +42,16 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
         verdict=diagnosis["verdict"],
         headline={other: _headline(diagnosis, hosts, other) for other in LANGUAGES},
         hosts=hosts,
-        totals=[(verdict, sum(1 for host in hosts if host["verdict"] == verdict)) for verdict in view.VERDICTS],
+        totals=[(verdict, sum(1 for host in hosts if host["verdict"] == verdict)) for verdict in _totalled(hosts)],
         causes=_causes(hosts),
         columns=_columns(hosts, diagnosis),
         open_all=len(hosts) <= OPEN_UP_TO,
     )
+
+
+def _totalled(hosts: list[dict[str, t.Any]]) -> list[str]:
+    """Only log lines alone can end as unclassified: a total of none of them would be a riddle to everybody else."""
+    return [verdict for verdict in view.VERDICTS if verdict != "unclassified" or any(host["verdict"] == verdict for host in hosts)]
 
 
 @functools.cache
@@ -138,6 +143,8 @@ def _host(number: int, name: str, host: view.Host, diagnosis: view.Diagnosis) ->
         "unknown": _by_reason(host),
         "unseen": view.not_seen(host),
         "waived": host["waived"],
+        "errors": view.errors_of(host),
+        "noise": host.get("noise", []),
         "probes": host["probes"],
         "seconds": host.get("seconds"),
         "recorded": bool(host.get("recorded")),

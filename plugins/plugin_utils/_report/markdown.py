@@ -69,6 +69,11 @@ def _host(name: str, host: view.Host, language: str, run: commands.Run) -> list[
     for entry in host["unknown"]:
         label = text("could_not_look", language) if entry["id"] == "host" else f"{text('unknown', language)} {code(entry['id'])}"
         lines.append(f"- **?** {label}: {escape(entry['reason'])}")
+    errors = view.errors_of(host)
+    lines += [f"- **?** {text('unclassified', language)}: {code(line)}" for line in errors[:_MOST_EVIDENCE]]
+    if len(errors) > _MOST_EVIDENCE:
+        lines.append(f"- {text('and_more', language, n=len(errors) - _MOST_EVIDENCE)}")
+    lines += [f"- {text('noise_heading', language)}: {escape(entry['title'][language])}" for entry in host.get("noise", ())]
     for entry in host["waived"]:
         lines.append(
             f"- {text('waived', language)} {code(entry['id'])}: {escape(entry['reason'])} ({text('until', language)} {entry['until']})"

@@ -21,6 +21,7 @@ _COLOURS = {
     "error": "31",
     "warning": "33",
     "incomplete": "35",
+    "unclassified": "33",
     "unknown": "35",
     "advice": "36",
     "clear": "32",
@@ -89,6 +90,12 @@ class _Page:
             if entry["id"] == "host":
                 self.wrapped(f"  {self.paint('unknown', '?')} ", 4, f"{self.label('could_not_look')}: {entry['reason']}")
         self.unknown([entry for entry in host["unknown"] if entry["id"] != "host"])
+        errors = view.errors_of(host)
+        for line in errors[:_MOST_EVIDENCE]:
+            label = self.label("unclassified")
+            self.wrapped(f"  {self.paint('unclassified', f'? {label}')}   ", 4 + len(label) + 3, line)
+        if len(errors) > _MOST_EVIDENCE:
+            self.line("    " + text("and_more", self.language, n=len(errors) - _MOST_EVIDENCE))
         for entry in host["waived"]:
             told = f"{entry['id']}  {entry['reason']} ({self.label('until')} {entry['until']})"
             self.wrapped(f"  - {self.label('waived')}  ", 4 + len(self.label("waived")) + 2, told)

@@ -12,6 +12,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # verdicts and severities
     "faults": ("faults", "pannes"),
     "incomplete": ("incomplete", "incomplet"),
+    "unclassified": ("unclassified", "non classé"),
     "advice": ("advice", "conseil"),
     "clear": ("clear", "sain"),
     "critical": ("critical", "critique"),
@@ -46,6 +47,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "unknown_many": ("{n} not checkable", "{n} non vérifiables"),
     "waived_one": ("{n} waived", "{n} dérogation"),
     "waived_many": ("{n} waived", "{n} dérogations"),
+    "unclassified_one": ("{n} unclassified error", "{n} erreur non classée"),
+    "unclassified_many": ("{n} unclassified errors", "{n} erreurs non classées"),
     "clear_hosts_one": ("{n} more host: nothing found", "{n} autre hôte : rien à signaler"),
     "clear_hosts_many": ("{n} more hosts: nothing found", "{n} autres hôtes : rien à signaler"),
     "host_one": ("{n} server", "{n} serveur"),
@@ -54,6 +57,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "headline_faults_many": ("{n} of {of} have faults", "{n} sur {of} sont en panne"),
     "headline_incomplete_one": ("{n} of {of} could not be fully checked", "{n} sur {of} n'a pas pu être entièrement vérifié"),
     "headline_incomplete_many": ("{n} of {of} could not be fully checked", "{n} sur {of} n'ont pas pu être entièrement vérifiés"),
+    "headline_unclassified_one": ("{n} of {of} shows errors that nobody knows", "{n} sur {of} montre des erreurs inconnues"),
+    "headline_unclassified_many": ("{n} of {of} show errors that nobody knows", "{n} sur {of} montrent des erreurs inconnues"),
     "headline_advice": ("No faults on {of}, some advice", "Aucune panne sur {of}, quelques conseils"),
     "headline_clear": ("No faults on {of}", "Aucune panne sur {of}"),
     # labels
@@ -128,6 +133,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "what_to_do": ("What to do", "Que faire"),
     "symptoms_heading": ("Symptoms of this cause", "Symptômes de cette cause"),
     "unknown_heading": ("Could not be checked", "N'a pas pu être vérifié"),
+    "unclassified_heading": ("Errors that no known issue explains", "Erreurs qu'aucun problème connu n'explique"),
+    "noise_heading": ("Seen, and no fault of this server", "Vu, et pas une panne de ce serveur"),
     "waived_heading": ("Waived", "Dérogations"),
     "probes_heading": ("What was read", "Ce qui a été lu"),
     "affects": ("Affects", "Concerne"),
@@ -160,5 +167,5 @@ def count(key_one: str, key_many: str, number: int, language: str) -> str:
 
 def headline(verdict: str, number: int, hosts: int, language: str) -> str:
     """The diagnosis in one sentence; `number` hosts have this verdict."""
-    key = f"headline_{verdict}" + (("_one" if number == 1 else "_many") if verdict in ("faults", "incomplete") else "")
+    key = f"headline_{verdict}" + (("_one" if number == 1 else "_many") if verdict in ("faults", "incomplete", "unclassified") else "")
     return text(key, language, n=number, of=count("host_one", "host_many", hosts, language))

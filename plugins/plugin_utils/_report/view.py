@@ -14,7 +14,7 @@ Diagnosis = dict[str, t.Any]
 Host = dict[str, t.Any]
 Finding = dict[str, t.Any]
 
-VERDICTS = ("faults", "incomplete", "advice", "clear")  # worst first
+VERDICTS = ("faults", "incomplete", "unclassified", "advice", "clear")  # worst first
 SEVERITIES = ("critical", "error", "warning", "advice")
 FAULTS = SEVERITIES[:3]
 
@@ -94,7 +94,19 @@ def summary_of(host: Host, language: str) -> str:
         parts.append(count("unknown_one", "unknown_many", missing, language))
     if host["waived"]:
         parts.append(count("waived_one", "waived_many", len(host["waived"]), language))
+    if host.get("unclassified"):
+        parts.append(count("unclassified_one", "unclassified_many", len(host["unclassified"]), language))
     return ", ".join(parts)
+
+
+def errors_of(host: Host) -> list[str]:
+    """Errors in the logs that no known issue explains, one line each."""
+    told = []
+    for entry in host.get("unclassified", ()):
+        place = f" at {entry['frame']}" if entry.get("frame") else ""
+        ids = f" ({entry['request_ids'][0]})" if entry.get("request_ids") else ""
+        told.append(f"{entry['class']} x{entry['count']} [{entry['origin']}]{place}: {entry.get('message', '')}{ids}")
+    return told
 
 
 def cell(host: Host, component: str, known_issues: dict[str, dict[str, str]]) -> tuple[str, int]:
