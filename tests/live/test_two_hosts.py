@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 from live import FAULTS, ROOT, Box, ansible, inventory
 from proof import prove
 
@@ -74,6 +76,7 @@ def steps(host: dict[str, Any]) -> list[tuple[str, str]]:
     return [(step["fix"], step["state"]) for step in host["remediation"]["steps"]]
 
 
+@pytest.mark.thorough
 def test_what_is_shared_is_done_once_and_never_are_both_down(tmp_path: Path) -> None:
     with Box.start("trixie") as first, Box.start("trixie") as second:
         second.use_stores_of(first)
