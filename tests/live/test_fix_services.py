@@ -51,7 +51,7 @@ def test_everything_runs_in_production_again(suite: str, tmp_path: Path) -> None
         drop_in(box, WEB, "Environment=RAILS_ENV=development\n")
         drop_in(box, SIDEKIQ, "UnsetEnvironment=RAILS_ENV STRANGE\n")
         box.run("echo 'export RAILS_ENV=development TOKEN=not-for-the-log' >> /home/mastodon/.profile")
-        time.sleep(5)
+        wait_until_it_is_known(box)
         before = picture(box, units=False)
         run = cure(box, tmp_path, "set_rails_env")
         prove(box)
@@ -70,7 +70,7 @@ def test_what_would_outdo_the_fix_is_named(tmp_path: Path) -> None:
         box.ready()
         box.put("/etc/default/mastodon", "RAILS_ENV=development\n")
         drop_in(box, WEB, "EnvironmentFile=/etc/default/mastodon\n")
-        time.sleep(5)
+        wait_until_it_is_known(box)
         before = picture(box, units=False)
         step, _run = apply(box, tmp_path, "set_rails_env")
         assert step["state"] == "refused" and "/etc/default/mastodon line 1" in step["reason"], step
@@ -216,6 +216,18 @@ def test_settings_are_set_and_taken_away(tmp_path: Path) -> None:
 
 def environment(box: Box, title: str) -> str:
     return box.run(f"tr '\\0' '\\n' < /proc/$(pgrep -of '^{title}')/environ").out
+
+
+def wait_until_it_is_known(box: Box) -> None:
+    """Web and Sidekiq have come up, or failed for the first time: from then on a picture of the units does not change by itself."""
+    script = """
+    known() { [ "$(systemctl show -P NRestarts $1)" -ge 1 ]; }
+    until known mastodon-web || curl -sfo /dev/null -H 'Host: mastodon.test' -H 'X-Forwarded-Proto: https' 127.0.0.1:3000/health
+    do sleep 0.2; done
+    until known mastodon-sidekiq || pgrep -f '^sidekiq [0-9.]+ live'
+    do sleep 0.2; done
+    """
+    box.run(script, timeout=90)
 
 
 def wait_for_processes(box: Box, number: int) -> None:
