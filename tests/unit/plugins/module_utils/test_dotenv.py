@@ -130,7 +130,7 @@ def test_round_trip_of_plain_values(values: dict[str, str]) -> None:
 
 
 def test_a_file_of_open_quotes_takes_no_square_time() -> None:
-    data = (b"A='x\n" * (MAX_FILE_BYTES // 5 - 1))
-    begin = time.monotonic()
+    data = b"A='x\n" * (MAX_FILE_BYTES // 5 - 1)
+    begin = time.process_time()  # of this process alone: others may keep the machine busy
     parse(data)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
