@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counts the different servers elsewhere that Mastodon could not talk to: one that fails is its own fault, many at once are ours.
 
-What is wrong is told by the class of the exception and the words of Ruby and http.rb (``Mastodon::Request`` adds ``on <URL>`` to each); which
-server it was by the first address in the message. Names of servers are counted, never handed on.
+What is wrong is told by the class of the exception and the words of Ruby and http.rb, to which ``Mastodon::Request`` adds ``on <URL>``;
+which server it was by the first address in the message. Names of servers are counted, never handed on.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any, Dict, Optional, Set, Tuple
 
 HOSTS_LIMIT = 500  # of each kind; more are as good as all
 
-_HOST = re.compile(r"https?://([^/\s:?#\"']{1,253})|No address for ([^\s:\"']{1,253})|tcp connection to \"?([^\s:\"']{1,253})")
+_HOST = re.compile(
+    r"https?://([^/\s:?#\"']{1,253})|No address for ([^\s:\"']{1,253})|peeraddr=([^\s,]{1,60}):\d"
+    r"|tcp connection to \"?([^\s:\"']{1,253})"
+)
 _KINDS: Tuple[Tuple[str, str, str], ...] = (  # kind, classes, words; the first that fits
     ("refused", r"Mastodon::UnexpectedResponseError$", r"returned code 4(?!04|10|29)\d\d\b"),
     ("tls", r"(?:OpenSSL::SSL::SSLError|HTTP::ConnectionError)$", r"SSL_connect|certificate|sslv3|tlsv1|SSL_read|SSL routines"),
-    ("resolve", r"(?:HTTP::ConnectionError|SocketError|Socket::ResolutionError|Resolv::\w+|Addrinfo\w*)$",
+    ("resolve", r"(?:HTTP::ConnectionError|SocketError|Socket::ResolutionError|Resolv::\w+|Addrinfo\w*|Mastodon::HostValidationError)$",
      r"No address for|getaddrinfo|[Nn]ame or service not known|[Nn]ame resolution|nodename nor servname|DNS"),
     ("timeout", r"(?:HTTP::(?:Timeout|ConnectTimeout|Connection)Error|Net::(?:Open|Read)Timeout|Errno::ETIMEDOUT)$",
      r"[Tt]imed? ?out|expired"),

@@ -202,7 +202,8 @@ class Tally:
             posts["last_failed_epoch"] = self.posts.last_error
         exceptions, other = self.exceptions.result(self.redactor, groups, limit)
         for entry in exceptions:
-            named = Line("exception", "", "error", fields={"class": entry["class"], "message": entry["message"]})
+            told = {"class": entry["class"], "message": entry["message"]}
+            named = Line("exception", f"{entry['class']}: {entry['message']}", "error", fields=told)
             entry["known"] = bool(self.matcher.match(entry["origin"], heard(entry["origin"], named)))
         return {
             "requests": self.requests.result(),
