@@ -155,7 +155,10 @@ def recover(but: str) -> list[str]:
             elif complete:
                 step.update(state="kept", reason="not judged: its run was interrupted when all was done")
             elif step["state"] == "acting":
-                _undo(journal, step, asked, "undone", "interrupted; this step was taken back by the next run")
+                if step["undoable"]:
+                    _undo(journal, step, asked, "undone", "interrupted; this step was taken back by the next run")
+                else:  # services and what is torn are seen to all the same
+                    _undo(journal, step, asked, "failed", "interrupted; what can be taken back was, by the next run; %s" % step.get("kept_because", ""))
             elif step["state"] == "pending":
                 step.update(state="refused", reason="interrupted before this step began")
             elif step["state"] == "applied":

@@ -229,6 +229,16 @@ def test_step_whose_effect_is_there_is_kept_though_it_was_killed_before_it_could
     assert names(files) == {"one": "new database\n"}
 
 
+def test_step_that_cannot_be_taken_back_is_not_said_to_be(files: pathlib.Path) -> None:
+    """A migration that was interrupted: its services are seen to, but the schema stays as it is."""
+    journal = began("prune")
+    journal.run["steps"][0].update(state="acting", undoable=False, kept_because="migrations are not taken back")
+    journal.save()
+    run.recover("")
+    step = t.cast("Journal", Journal.load(RUN)).run["steps"][0]
+    assert step["state"] == "failed" and step["reason"].endswith("by the next run; migrations are not taken back"), step
+
+
 def test_what_only_a_rollback_may_give_up_is_not_undone_for_a_verdict(files: pathlib.Path) -> None:
     journal = began("write")
     run.act(journal, "")
