@@ -158,7 +158,8 @@ def recover(but: str) -> list[str]:
                 if step["undoable"]:
                     _undo(journal, step, asked, "undone", "interrupted; this step was taken back by the next run")
                 else:  # services and what is torn are seen to all the same
-                    _undo(journal, step, asked, "failed", "interrupted; what can be taken back was, by the next run; %s" % step.get("kept_because", ""))
+                    stays = step.get("kept_because") or "the rest stays"
+                    _undo(journal, step, asked, "failed", "interrupted; what can be taken back was, by the next run; %s" % stays)
             elif step["state"] == "pending":
                 step.update(state="refused", reason="interrupted before this step began")
             elif step["state"] == "applied":
