@@ -21,7 +21,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 
 DEPLOYMENTS = ("systemd", "docker")
 # Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
-_VERSION = re.compile(r"(?:\+v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?)|(?<![\d.])v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?")
+_VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?") for before in (r"\+", r"(?<![\d.])"))
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
 _MOST_PARTS = 2000
@@ -29,7 +29,7 @@ _MOST_PARTS = 2000
 
 def version_of(text: str) -> list[int]:
     """[4, 3, 1] of "4.3.1+glitch"; empty when there is none that this collection knows (3.4 and newer)."""
-    found = _VERSION.search(text)
+    found = next(filter(None, (pattern.search(text) for pattern in _VERSIONS)), None)
     if found is None:
         return []
     number = [int(part) for part in found.groups() if part is not None]
