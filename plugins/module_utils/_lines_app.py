@@ -40,7 +40,7 @@ _FOREIGN = re.compile(r"/(?:gems|ruby|rubygems|rubygems-integration|node_modules
 _KIQ = re.compile(
     r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)([^\s:]{1,40})[ ]?"
 )
-_KIQ_AFTER = re.compile(r"(?:(.*?) )?(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
+_KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)

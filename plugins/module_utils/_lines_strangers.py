@@ -33,6 +33,7 @@ _BEHIND = re.compile(r"(?:Blocked hosts?:|Rate limit hit\b|(?:IP|Ip) ?[Ss]poofin
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
+_LOOPBACK = ('"localhost"', '"127.0.0.1"', '"::1"')
 _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
 _METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prints it
 # PostgreSQL repeats the values it could not read.
@@ -85,8 +86,13 @@ def without(text: str, keep_key: bool = False) -> str:
         text = _URL.sub(_address, text)
     if '"' in text or "«" in text or "»" in text:
         known = _KEY.search(text) if keep_key else None
-        text = text if known else _QUOTED.sub('"…"', text)
+        text = text if known else _QUOTED.sub(_kept, text)
     return text
+
+
+def _kept(match: Match[str]) -> str:
+    """Addresses of this host itself are nobody's words; they tell a wrong setting from a service that is down."""
+    return match.group() if match.group() in _LOOPBACK else '"…"'
 
 
 def _address(match: Match[str]) -> str:

@@ -33,7 +33,7 @@ NOT_PLANTED_YET = set(
     app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated clock_skew command_env_not_loaded
     command_run_as_wrong_user container_network_broken database_ahead db_misconfigured_host db_slow debug_log_level elasticsearch_down
     elasticsearch_incompatible encryption_keys_missing fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
-    native_gem_stale nginx_home_permissions node_modules_missing node_version_mismatch not_a_server_fault
+    native_gem_stale nginx_config_wrong nginx_home_permissions node_modules_missing node_version_mismatch not_a_server_fault
     outbound_network_broken pgbouncer_migration_lock pgbouncer_prepared_statements postgres_crash postgres_version_mismatch proxy_body_size
     proxy_headers_wrong rate_limited_shared_ip redis_eviction_policy redis_misconfigured_host redis_namespace_unsupported redis_readonly
     redis_too_old ruby_version_mismatch s3_failure secrets_changed sidekiq_stuck smtp_failure stop_timeout_too_short

@@ -88,6 +88,11 @@ def test_cause_before_symptom() -> None:
     assert "redis_misconf_disk" in [finding["id"] for finding in host["findings"]]
 
 
+def test_the_severity_of_sidekiq_is_not_that_of_postgresql() -> None:
+    line = "2026-01-02T03:04:05.678Z pid=7 tid=abc WARN: PG::UndefinedColumn: ERROR:  column accounts.foo does not exist"
+    assert roots(explained(line)) == ["pending_migrations"]
+
+
 def test_nothing_wrong_is_clear_and_noise_is_told() -> None:
     host = explained(f"[{RID}] method=GET path=/ format=html controller=HomeController action=index status=200 duration=5.0")
     assert (host["verdict"], host["findings"], host["unknown"]) == ("clear", [], [])
