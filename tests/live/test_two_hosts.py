@@ -24,7 +24,7 @@ PACKS = f"cd {LIVE}/public && find packs assets -type f -exec sha256sum {{}} + |
 # Workers of Puma, not its master: a hot restart keeps the number of that.
 PIDS = "pgrep -f '^puma: cluster worker'; systemctl show -p MainPID --value mastodon-sidekiq 'mastodon-streaming@4000'"
 MIGRATED = "cat /var/lib/fediops.mastodon/runs/*/*/log 2>/dev/null | grep -c 'CreatePollsForTest: migrated'"
-PAUSE_SECONDS = 0.03
+PAUSE_SECONDS = 0.15  # more often would take the processor from the servers
 
 
 class Watch:
