@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import secrets
 import time
 
@@ -60,7 +61,7 @@ class Box(Client):
             rules.append("b 7:* rmw")
         try:
             container = _docker().containers.run(
-                f"fediops-testbed:{suite}",
+                f"{os.environ.get('FEDIOPS_TESTBED_IMAGE', 'fediops-testbed')}:{suite}",
                 detach=True,
                 name=name,
                 hostname=name,
