@@ -8,6 +8,7 @@ Most lines match nothing, so each regular expression is asked only when a text i
 
 from __future__ import annotations
 
+import functools
 import re
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Tuple
@@ -77,6 +78,12 @@ def _better(one: Tuple[str, ...], two: Tuple[str, ...]) -> Tuple[str, ...]:
     return two if min(len(t) for t in two) * len(one) > min(len(t) for t in one) * len(two) else one
 
 
+@functools.lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> Tuple[Pattern[str], Tuple[str, ...]]:
+    """The expression and its literals: made once, however many logs are read with the same catalogue."""
+    return re.compile(pattern), literals(pattern)
+
+
 class _Sample(NamedTuple):
     origin: str
     name: str
@@ -92,8 +99,7 @@ class _Signature:
     def __init__(self, number: int, key: str, pattern: str, since: float) -> None:
         self.number = number
         self.key = key
-        self.regex: Pattern[str] = re.compile(pattern)
-        self.literals = literals(pattern)
+        self.regex, self.literals = _compiled(pattern)
         self.since = since  # older lines are not counted
         self.count = 0
         self.first = 0.0
