@@ -11,47 +11,12 @@ import time
 
 import pytest
 
-from playwright.sync_api import sync_playwright
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import html
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import browser as browsers
 from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
+from ansible_collections.fediops.mastodon.tests.unit.fixtures.browser import low_contrast
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """Open the report of some hosts; afterwards the console must be empty and nothing must have been asked of a network."""
-    told, asked, contexts = [], [], []
-
-    def open_report(facts, language="en", unreachable=None, **options):
-        path = tmp_path / "index.html"
-        path.write_text(html.render(hosts.diagnose(facts, unreachable=unreachable), language), encoding="utf-8")
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("dialog", lambda dialog: told.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_report
-    for context in contexts:
-        context.close()
-    assert told == []
-    assert [url for url in asked if not url.startswith("file:")] == []
-
+browser, show = browsers.browser, browsers.show  # the fixtures
 
 MIXED = {"web1": hosts.broken(), "db1": hosts.healthy(), "web3": hosts.hostile()}
 GONE = {"web2": "unreachable: no route to host"}
@@ -167,37 +132,13 @@ def test_the_policy_would_stop_what_got_through(browser, tmp_path):
     page.close()
 
 
-# Text whose contrast with what lies behind it is below WCAG AA (4.5).
-CONTRAST = """() => {
-  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
-  const linear = (value) => (value / 255 <= .03928 ? value / 255 / 12.92 : ((value / 255 + .055) / 1.055) ** 2.4);
-  const light = ([red, green, blue]) => .2126 * linear(red) + .7152 * linear(green) + .0722 * linear(blue);
-  const behind = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = numbers(getComputedStyle(element).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const low = new Set();
-  for (const element of document.querySelectorAll("body *")) {
-    const speaks = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!speaks || element.closest("svg") || !element.checkVisibility()) continue;
-    const [more, less] = [numbers(getComputedStyle(element).color), behind(element)].map(light).sort((a, b) => b - a);
-    const ratio = (more + .05) / (less + .05);
-    if (ratio < 4.5) low.add(`${element.tagName}.${element.className} ${ratio.toFixed(2)} ${element.textContent.trim().slice(0, 30)}`);
-  }
-  return [...low];
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast_is_enough(show, scheme):
     facts = hosts.healthy()
     facts["media"]["tools"][0]["works"] = False
     page = show({**MIXED, "side1": facts}, unreachable=GONE, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    assert page.evaluate(CONTRAST) == []
+    assert low_contrast(page) == []
 
 
 def test_dark_by_preference_and_by_choice(show):

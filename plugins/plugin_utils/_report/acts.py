@@ -83,7 +83,7 @@ def _act(name: str, step: dict[str, t.Any], run: commands.Run) -> Act:
     if step.get("kept_database"):
         details.append(("act_kept_database", (step["kept_database"],)))
     if step.get("allow_with"):
-        details.append(("act_allow", (commands.remediate(run, name, step["fix"], step["impact"]),)))
+        details.append(("act_allow", (commands.remediate(run, name, step["fix"], step["impact"], forbidden=True),)))
     why = step.get("why_not") or dict.fromkeys(LANGUAGES, str(step.get("reason") or ""))
     if not why["en"] and step.get("follows"):
         why = _words("act_follows", host=clean_line(step["follows"], 80))

@@ -17,9 +17,12 @@ DATABASE_IMPACTS = ("schema", "rebuild")  # then the processes of every host of 
 Run = t.Mapping[str, t.Any]
 
 
-def remediate(run: Run, host: str, fix: str, impact: str) -> str:
-    """Allow a fix on a host; one of the shared database on all hosts, and nothing else there."""
-    extra = [] if impact in DEFAULT_IMPACTS else [f"mastodon_remediate_impact={impact}"]
+def remediate(run: Run, host: str, fix: str, impact: str, forbidden: bool = False) -> str:
+    """Allow a fix on a host; one of the shared database on all hosts, and nothing else there.
+
+    `forbidden`: the user's own settings do not even allow what is done by default.
+    """
+    extra = [] if impact in DEFAULT_IMPACTS and not forbidden else [f"mastodon_remediate_impact={impact}"]
     if impact in DATABASE_IMPACTS:
         return _command(run, "remediate", "", [*extra, f"mastodon_remediate_only={fix}"])
     return _command(run, "remediate", host, extra)

@@ -6,91 +6,17 @@
 
 from __future__ import annotations
 
-import json
-
-import jsonschema
-import pytest
 import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _remediation, _verdict
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._plan import Policy
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation, Trouble
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._run_folder import Board
-from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts, played
+from ansible_collections.fediops.mastodon.tests.unit.fixtures.played import Played, down, remediate
 
-SCHEMA = json.loads(
-    (_catalogue.OWN_DIRECTORY.parents[3] / "plugins/plugin_utils/_report/diagnosis.schema.json").read_text(encoding="utf-8")
-)
-
-
-class Played:
-    """A host: `after` are its facts after each round; undoing puts the facts of before back."""
-
-    def __init__(self, *after, states=(), trouble=None):
-        self.after, self.states, self.trouble = list(after), dict(states), trouble
-        self.begun, self.settled, self.said = [], [], []
-
-    def begin(self, steps):
-        if self.trouble:
-            raise Trouble(self.trouble)
-        self.begun.append([step["fix"] for step in steps])
-        self.now = self.after.pop(0)
-        state = {"changes": [{"what": "unit x", "before": "", "after": "start"}], "reason": "", "undoable": True}
-        self.run = {"id": f"run-{len(self.begun)}", "state": "acted", "steps": []}
-        for number, step in enumerate(steps, 1):
-            self.run["steps"].append({**step, **state, "number": number, "state": "applied", **self.states.get(step["fix"], {})})
-        if all(step["state"] != "applied" for step in self.run["steps"]):
-            self.run["state"] = "settled"
-        return self.run
-
-    def rehearse(self, steps):
-        return {"steps": [{**step, "changes": [{"what": "unit x"}], "reason": "", "state": "applied"} for step in steps]}
-
-    def settle(self, run_id, reasons):
-        self.settled.append(reasons)
-        for step in self.run["steps"]:
-            if step["state"] == "applied":
-                step.update(state="undone" if step["number"] in reasons else "kept", reason=reasons.get(step["number"], ""))
-        return self.run
-
-    def observe(self, log_since):
-        return self.now
-
-    def say(self, text):
-        self.said.append(text)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(_remediation.time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(_remediation, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(_remediation, "GRACE_SECONDS", 0.0)
-
-
-@pytest.fixture
-def board(tmp_path, monkeypatch):
-    monkeypatch.setattr("ansible.constants.DEFAULT_LOCAL_TMP", str(tmp_path))
-    return Board("task")
-
-
-def down(**changes):
-    """The web process does not answer, nothing else is wrong: its known issue names restart_services."""
-    facts = hosts.healthy(**changes)
-    facts["web"]["endpoints"][0] = {"address": "127.0.0.1:3000", "healthy": False, "status": 500}
-    return facts
-
-
-def remediate(door, board, facts, others=None, policy=None, check_mode=False):
-    job = Remediation(
-        host="web1", door=door, facts={"web1": facts, **(others or {})}, catalogue=hosts.catalogue(), waivers=(),
-        policy=policy or Policy("restart"), board=board, log_since="1h", check_mode=check_mode,
-    )  # fmt: skip
-    told = job.run()
-    jsonschema.validate(
-        told, {**SCHEMA, "$ref": "#/$defs/remediation", "type": "object", "required": [], "properties": {}, "additionalProperties": True}
-    )
-    return told
+board, no_waiting = played.board, played.no_waiting  # the fixtures
 
 
 def states(told):

@@ -21,6 +21,11 @@ def test_the_inventory_of_the_run_goes_along():
     assert commands.remediate({}, "web1", "start_services", "start") == "ansible-playbook fediops.mastodon.remediate --limit web1"
 
 
+def test_what_settings_forbid_is_allowed_by_name_although_it_is_a_default():
+    told = commands.remediate({}, "web1", "restart_services", "restart", forbidden=True)
+    assert told == "ansible-playbook fediops.mastodon.remediate -e mastodon_remediate_impact=restart --limit web1"
+
+
 def test_who_started_by_make_is_told_of_make():
     told = commands.remediate(MAKE, "web1", "allow_writes", "change")
     assert told == "make -C /srv/fediops remediate INVENTORY='my hosts.yml' LIMIT=web1 ARGS='-e mastodon_remediate_impact=change'"
