@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import pathlib
 import time
 import typing as t
 
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis, _options, _play, _this_run, _waivers
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _play, _run_folder, _this_run, _waivers
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
 
 OPTIONS: dict[str, t.Any] = {
@@ -28,7 +27,7 @@ class ActionModule(PlayAction):
     def _diagnosis(self, variables: dict[str, t.Any]) -> _diagnosis.Diagnosis:
         now = time.time()
         options = _options.checked(OPTIONS, self._task.args)
-        catalogue = _catalogue.load(str(pathlib.Path(name).absolute()) for name in options["known_issues_dirs"])
+        catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue)
         hosts = list(variables.get("ansible_play_hosts_all") or [variables["inventory_hostname"]])
         facts, missing, mistakes = _play.collect(hosts, variables["hostvars"])

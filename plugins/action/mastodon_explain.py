@@ -18,6 +18,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
     _log_file,
     _options,
     _origins,
+    _run_folder,
     _this_run,
     _waivers,
 )
@@ -43,7 +44,7 @@ class ActionModule(PlayAction):
             raise _options.OptionError(
                 "name one log (log, or -e mastodon_log=FILE) or one file of cases (cases, -e mastodon_log_cases=FILE)"
             )
-        catalogue = _catalogue.load(str(pathlib.Path(name).absolute()) for name in options["known_issues_dirs"])
+        catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue)
         facts = _facts(options, _catalogue.signatures(catalogue))
         diagnosis = _diagnosis.diagnose(facts, catalogue, waivers=waivers, now=now, run=_this_run.described(now, facts))

@@ -41,7 +41,7 @@ class ActionModule(HostAction):
                 role = "diagnose" if role.lower() in ("true", "yes") else role
                 _options.check_role_variables(role, variables, self._templar.template, Display().warning)
         directories = [str(pathlib.Path(name).expanduser().absolute()) for name in own["known_issues_dirs"]]
-        signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_catalogue.load(directories)))
+        signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_run_folder.catalogue(directories)))
         if own["recorded"]:
             return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}  # type: ignore[no-untyped-call]
         arguments.setdefault("signatures", signatures)

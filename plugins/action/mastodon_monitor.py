@@ -40,7 +40,7 @@ class ActionModule(HostAction):
 
 def _for_the_host(directories: list[str]) -> dict[str, t.Any]:
     """Signatures, and what explains what: `true` when it always does, `false` when only under a condition, which needs Jinja2."""
-    catalogue = _catalogue.load(directories)
+    catalogue = _run_folder.catalogue(directories)
     explains = {name: {target: condition is None for target, condition in issue.explains.items()} for name, issue in catalogue.items()}
     return {"signatures": _catalogue.signatures(catalogue), "explains": {name: targets for name, targets in explains.items() if targets}}
 

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import pathlib
 import typing as t
 
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis, _options, _plan, _play, _waivers
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _diagnosis, _options, _plan, _play, _run_folder, _waivers
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import HostAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._door import HostDoor
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._remediation import Remediation
@@ -32,7 +31,7 @@ OPTIONS: dict[str, t.Any] = {
 class ActionModule(HostAction):
     def work(self, variables: dict[str, t.Any], result: Result) -> None:
         options = _options.checked(OPTIONS, self._task.args)
-        catalogue = _catalogue.load(str(pathlib.Path(name).absolute()) for name in options["known_issues_dirs"])
+        catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         host = variables["inventory_hostname"]
         hosts = list(variables.get("ansible_play_hosts_all") or [host])
         facts, missing, _mistakes = _play.collect(hosts, variables["hostvars"])

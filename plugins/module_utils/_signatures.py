@@ -27,6 +27,7 @@ IDS_LIMIT = 50000  # (signature, request or job) pairs remembered so that one fa
 SAMPLES = 3  # the first line and the two latest
 _SHORTEST = 3  # shorter literals are in every line
 _MOST = 12
+_NEVER = r"(?!)"
 
 
 def literals(pattern: str) -> Tuple[str, ...]:
@@ -79,9 +80,9 @@ def _better(one: Tuple[str, ...], two: Tuple[str, ...]) -> Tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> Tuple[Pattern[str], Tuple[str, ...]]:
-    """The expression and its literals: made once, however many logs are read with the same catalogue."""
-    return re.compile(pattern), literals(pattern)
+def _compiled(pattern: str) -> Pattern[str]:
+    """Once, however many logs are read with the same catalogue: re itself remembers 512."""
+    return re.compile(pattern)
 
 
 class _Sample(NamedTuple):
@@ -94,12 +95,17 @@ class _Sample(NamedTuple):
 class _Signature:
     """One signature and what was seen of it."""
 
-    __slots__ = ("count", "first", "key", "last", "literals", "number", "regex", "samples", "since")
+    __slots__ = ("count", "first", "key", "last", "literals", "number", "pattern", "regex", "samples", "since")
 
-    def __init__(self, number: int, key: str, pattern: str, since: float) -> None:
+    def __init__(self, number: int, key: str, value: Mapping[str, Any], since: float) -> None:
         self.number = number
         self.key = key
-        self.regex, self.literals = _compiled(pattern)
+        self.pattern: str = value["match"]
+        self.regex: Optional[Pattern[str]] = None
+        if "literals" in value:  # then it was checked with them; most are never compiled here, for no line has their literals
+            self.literals = tuple(str(text) for text in value["literals"])
+        else:
+            self.regex, self.literals = _compiled(self.pattern), literals(self.pattern)
         self.since = since  # older lines are not counted
         self.count = 0
         self.first = 0.0
@@ -108,8 +114,9 @@ class _Signature:
 
 
 class Matcher:
-    """``signatures``: {"issue.signature": {"in": [origin, …], "match": regular expression}}. A broken expression is left out and listed
-    in ``broken``; it never stops the others. ``cured``: {issue: epoch}; what is older than that is not counted for its signatures."""
+    """``signatures``: {"issue.signature": {"in": [origin, …], "match": regular expression, "literals": what ``literals`` made of it}}, the
+    last where they are known already. A broken expression is left out and listed in ``broken``, at the latest when a line could match it;
+    it never stops the others. ``cured``: {issue: epoch}; what is older than that is not counted for its signatures."""
 
     def __init__(self, signatures: Mapping[str, Mapping[str, Any]], cured: Optional[Mapping[str, float]] = None) -> None:
         self.broken: Dict[str, str] = {}
@@ -118,7 +125,7 @@ class Matcher:
         self._ids: Dict[Tuple[int, str], None] = {}
         for key, value in signatures.items():
             try:
-                signature = _Signature(len(self._all), key, value["match"], (cured or {}).get(key.partition(".")[0], 0.0))
+                signature = _Signature(len(self._all), key, value, (cured or {}).get(key.partition(".")[0], 0.0))
                 origins = list(value["in"])
             except (re.error, KeyError, TypeError, RecursionError, OverflowError) as error:
                 self.broken[key] = str(error)
@@ -161,9 +168,17 @@ class Matcher:
                         break
                 else:
                     continue
-            if signature.regex.search(text):
+            if (signature.regex or self._compile(signature)).search(text):
                 hits.append(signature)
         return hits
+
+    def _compile(self, signature: _Signature) -> Pattern[str]:
+        try:
+            signature.regex = _compiled(signature.pattern)
+        except (re.error, TypeError, RecursionError, OverflowError) as error:  # of another Python than that of the controller
+            self.broken[signature.key] = str(error)
+            signature.regex = _compiled(_NEVER)
+        return signature.regex
 
     def result(self, redactor: Redactor, samples: int = SAMPLES, limit: int = 300) -> Dict[str, Dict[str, Any]]:
         """``logs.signatures`` of the contract: only signatures that were seen."""

@@ -40,7 +40,7 @@ options:
   signatures:
     description:
       - Regular expressions to count in the logs, by name. The action plugin of this module fills them in from the catalogue of known
-        issues.
+        issues, each with the literals of which a line must have one.
     type: dict
     default: {}
   known_issues_dirs:

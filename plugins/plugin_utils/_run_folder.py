@@ -16,11 +16,16 @@ import hashlib
 import json
 import os
 import pathlib
+import pickle
 import tempfile
 import time
 import typing as t
 
 from ansible import constants as C
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
+
+T = t.TypeVar("T")
 
 # Set by the callback plugin in the main process before anything is forked: somebody will print the summaries at the end.
 listening = False
@@ -34,20 +39,26 @@ def listen(columns: int) -> None:
     listening, started, width = True, time.time(), columns if os.isatty(1) else 100
 
 
-def remembered(name: str, key: t.Any, make: t.Callable[[], t.Any]) -> t.Any:
-    """The JSON value `make` gives, made once in a run: 500 hosts would else each read the whole catalogue."""
-    path = _folder() / f"mastodon-{name}-{_digest(json.dumps(key, default=str))}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+def remembered(name: str, key: t.Any, make: t.Callable[[], T]) -> T:
+    """What `make` gives, made once in a run: 500 hosts would else each read the whole catalogue."""
+    path = _folder() / f"mastodon-{name}-{_digest(json.dumps(key, default=str))}.pickle"
+    with contextlib.suppress(OSError, pickle.UnpicklingError, EOFError):
+        return t.cast("T", pickle.loads(path.read_bytes()))  # noqa: S301  in a folder of this run and user alone
     value = make()
     with contextlib.suppress(OSError):
-        _put(path, json.dumps(value))
+        _put(path, pickle.dumps(value))
     return value
+
+
+def catalogue(directories: t.Iterable[str]) -> _catalogue.Catalogue:
+    """Every known issue, read and checked once in a run: by the task that reads the facts, for those that judge them."""
+    absolute = [str(pathlib.Path(name).expanduser().absolute()) for name in directories]
+    return remembered("catalogue", absolute, lambda: _catalogue.load(absolute))
 
 
 def leave_summary(text: str) -> None:
     """Leave a text for the callback plugin to print after everything else."""
-    _put(_folder() / f"mastodon-summary-{time.time_ns()}.txt", text)
+    _put(_folder() / f"mastodon-summary-{time.time_ns()}.txt", text.encode())
 
 
 def take_summaries() -> list[str]:
@@ -66,7 +77,7 @@ class Board:
         self.path.mkdir(mode=0o700, exist_ok=True)
 
     def leave(self, kind: str, key: str, value: t.Any) -> None:
-        _put(self.path / f"{kind}-{_digest(key)}.json", json.dumps({"key": key, "value": value}, default=str))
+        _put(self.path / f"{kind}-{_digest(key)}.json", json.dumps({"key": key, "value": value}, default=str).encode())
 
     def read(self, kind: str) -> dict[str, t.Any]:
         """All that was left of a kind, by key."""
@@ -102,8 +113,8 @@ def _folder() -> pathlib.Path:
     return pathlib.Path(str(C.DEFAULT_LOCAL_TMP))  # type: ignore[attr-defined]
 
 
-def _put(path: pathlib.Path, text: str) -> None:
+def _put(path: pathlib.Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
     os.replace(temporary, path)

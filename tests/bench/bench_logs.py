@@ -28,9 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
-import yaml  # noqa: E402
-
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs  # noqa: E402
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue  # noqa: E402
 
 CHUNK = 65536
 PATHS = ("/api/v1/timelines/home", "/api/v1/statuses", "/inbox", "/@alice", "/api/v1/instance", "/users/alice/outbox", "/api/v2/search")
@@ -153,17 +152,11 @@ class File:
     def glob(self, pattern: str) -> list[str]:
         return []
 
+    def listing(self, path: str) -> list[str]:
+        return []
+
     def stat(self, path: str) -> None:
         return None
-
-
-def signatures() -> dict[str, Any]:
-    """Those of the catalogue."""
-    found: dict[str, Any] = {}
-    for path in sorted((ROOT / "roles" / "diagnose" / "files" / "known_issues").glob("*.yml")):
-        issue = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found.update({f"{issue['id']}.{name}": value for name, value in (issue.get("signatures") or {}).items()})
-    return found
 
 
 def plain(pattern: str) -> str:
@@ -227,7 +220,7 @@ def main() -> None:
     parser.add_argument("--faulty", type=float, default=1.0, help="percent of requests and jobs that fail")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    chosen = signatures()
+    chosen = _catalogue.signatures(_catalogue.load())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.export"
         count = generate(path, asked.megabytes << 20, asked.faulty)

@@ -68,7 +68,7 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     deadline = float(options["deadline"])
     tally = Tally(options.get("signatures") or {}, options.get("secrets") or (), remediation.cured(host))
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
-    errors = [f"signature {key} is not a valid regular expression: {why}" for key, why in tally.matcher.broken.items()]
+    errors: List[str] = []
     units = install.get("units") or ()
     nginx = _nginx(host, install)
     tally.foreign = _foreign(install, nginx)
@@ -101,6 +101,7 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     for source in sources.values():
         if source["truncated"] and not source["lines"]:
             errors.append(f"{source['name']}: {source.get('reason') or 'could not be read'}")
+    errors += [f"signature {key} is not a valid regular expression: {why}" for key, why in tally.matcher.broken.items()]
     result: Dict[str, Any] = {"since_epoch": since, "until_epoch": clock.time(), "sources": list(sources.values()),
                               "read_origins": [origin for origin in PARSERS if origin in read], **tally.result()}  # fmt: skip
     for samples, limit, groups in ((2, 300, 20), (1, 240, 20), (1, 120, 10), (0, 60, 5)):

@@ -122,6 +122,15 @@ def test_a_broken_signature_stops_no_other() -> None:
     assert matcher.match("web", "No space left") == ["two.space"]
 
 
+def test_literals_of_the_controller_are_taken_and_the_expression_is_compiled_when_a_line_has_one() -> None:
+    matcher = Matcher({"bad.regex": {"in": ["web"], "match": "space(", "literals": ["space"]},
+                       "odd.shape": {"in": ["web"], "match": "space", "literals": 3}, **SIGNATURES})  # fmt: skip
+    assert set(matcher.broken) == {"odd.shape"}
+    assert matcher.match("web", "a word") == []
+    assert matcher.match("web", "No space left") == matcher.match("web", "No space left") == ["two.space"]
+    assert set(matcher.broken) == {"bad.regex", "odd.shape"}
+
+
 def test_memory_of_requests_is_bounded() -> None:
     matcher = Matcher(SIGNATURES)
     for number in range(IDS_LIMIT + 100):

@@ -32,7 +32,11 @@ def test_loads():
     catalogue = hosts.catalogue()
     assert list(catalogue) == sorted(path.stem for path in hosts.KNOWN_ISSUES.glob("*.yml"))
     assert catalogue["disk_full"].explains["redis_misconf_disk"] is None
-    assert _catalogue.signatures(catalogue)["disk_full.pg_diskfull"] == {"in": ["web", "database"], "match": "PG::DiskFull"}
+    assert _catalogue.signatures(catalogue)["disk_full.pg_diskfull"] == {
+        "in": ["web", "database"],
+        "match": "PG::DiskFull",
+        "literals": ["PG::DiskFull"],
+    }
 
 
 def test_a_users_file_replaces_ours(tmp_path):
