@@ -4,14 +4,16 @@
 """Which known signatures a log shows: counts, times and a few samples per signature.
 
 Most lines match nothing, so each regular expression is asked only when a text it cannot match without (see ``literals``) is in the line.
+Some hundred such texts are looked for at once: three characters in a row of each are kept, and compared with those of the line.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Pattern, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
 try:
     from re import _constants as _codes  # type: ignore[attr-defined]  # Python 3.11 and newer
@@ -25,8 +27,9 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Re
 TEXT_LIMIT = 8192  # characters of a message a regular expression sees
 IDS_LIMIT = 50000  # (signature, request or job) pairs remembered so that one failure counts once
 SAMPLES = 3  # the first line and the two latest
-_SHORTEST = 3  # shorter literals are in every line
-_MOST = 12
+_GRAM = 3  # characters in a row by which literals are found; shorter ones are in every line
+_MOST = 80
+_BROKEN = (re.error, KeyError, TypeError, RecursionError, OverflowError)
 _NEVER = r"(?!)"
 
 
@@ -72,7 +75,7 @@ def _required(tree: Any) -> Tuple[str, ...]:
 
 def _better(one: Tuple[str, ...], two: Tuple[str, ...]) -> Tuple[str, ...]:
     """The more telling set: the longer its shortest member, the fewer lines have it."""
-    if not two or min(len(text) for text in two) < _SHORTEST:
+    if not two or min(len(text) for text in two) < _GRAM:
         return one
     if not one:
         return two
@@ -113,6 +116,33 @@ class _Signature:
         self.samples: List[_Sample] = []
 
 
+@functools.lru_cache(maxsize=4)
+def _rarest(texts: FrozenSet[str]) -> Dict[str, str]:
+    """For each literal the part by which it is found: the one that the fewest others have will be the rarest in logs, too."""
+    counted = collections.Counter(gram for text in texts for gram in _grams(text))
+    return {text: min(sorted(_grams(text)), key=counted.__getitem__) for text in texts}
+
+
+def _grams(text: str) -> Set[str]:
+    return {text[at : at + _GRAM] for at in range(len(text) - _GRAM + 1)}
+
+
+class _Sieve:
+    """Which signatures of one origin a text may show."""
+
+    def __init__(self) -> None:
+        self.always: Dict[int, _Signature] = {}  # nobody can tell what must be in the text
+        self.grams: Dict[str, List[Tuple[str, _Signature]]] = {}
+
+    def candidates(self, text: str) -> List[_Signature]:
+        found = dict(self.always)
+        for gram in _grams(text).intersection(self.grams):
+            for literal, signature in self.grams[gram]:
+                if literal in text:
+                    found[signature.number] = signature
+        return [found[number] for number in sorted(found)]
+
+
 class Matcher:
     """``signatures``: {"issue.signature": {"in": [origin, …], "match": regular expression, "literals": what ``literals`` made of it}}, the
     last where they are known already. A broken expression is left out and listed in ``broken``, at the latest when a line could match it;
@@ -121,18 +151,25 @@ class Matcher:
     def __init__(self, signatures: Mapping[str, Mapping[str, Any]], cured: Optional[Mapping[str, float]] = None) -> None:
         self.broken: Dict[str, str] = {}
         self._all: List[_Signature] = []
-        self._by_origin: Dict[str, List[Tuple[Tuple[str, ...], _Signature]]] = {}
+        self._sieves: Dict[str, _Sieve] = {}
         self._ids: Dict[Tuple[int, str], None] = {}
+        origins: List[List[str]] = []
         for key, value in signatures.items():
             try:
                 signature = _Signature(len(self._all), key, value, (cured or {}).get(key.partition(".")[0], 0.0))
-                origins = list(value["in"])
-            except (re.error, KeyError, TypeError, RecursionError, OverflowError) as error:
+                origins.append(list(value["in"]))
+            except _BROKEN as error:
                 self.broken[key] = str(error)
                 continue
             self._all.append(signature)
-            for origin in origins:
-                self._by_origin.setdefault(origin, []).append((signature.literals, signature))
+        grams = _rarest(frozenset(text for signature in self._all for text in signature.literals if len(text) >= _GRAM))
+        for signature, places in zip(self._all, origins):
+            for sieve in (self._sieves.setdefault(origin, _Sieve()) for origin in places):
+                if not signature.literals or not all(text in grams for text in signature.literals):
+                    sieve.always[signature.number] = signature
+                    continue
+                for text in signature.literals:
+                    sieve.grams.setdefault(grams[text], []).append((text, signature))
 
     def match(self, origin: str, text: str) -> List[str]:
         """Keys of the signatures this text shows. Counts nothing."""
@@ -160,22 +197,14 @@ class Matcher:
         return len(hits)
 
     def _hits(self, origin: str, text: str) -> List[_Signature]:
-        hits: List[_Signature] = []
-        for needed, signature in self._by_origin.get(origin, ()):
-            if needed:
-                for literal in needed:
-                    if literal in text:
-                        break
-                else:
-                    continue
-            if (signature.regex or self._compile(signature)).search(text):
-                hits.append(signature)
-        return hits
+        sieve = self._sieves.get(origin)
+        found = sieve.candidates(text) if sieve else []
+        return [signature for signature in found if (signature.regex or self._compile(signature)).search(text)]
 
     def _compile(self, signature: _Signature) -> Pattern[str]:
         try:
             signature.regex = _compiled(signature.pattern)
-        except (re.error, TypeError, RecursionError, OverflowError) as error:  # of another Python than that of the controller
+        except _BROKEN as error:  # of another Python than that of the controller
             self.broken[signature.key] = str(error)
             signature.regex = _compiled(_NEVER)
         return signature.regex
