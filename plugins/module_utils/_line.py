@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import calendar
+import re
 import time as clock
 
 from typing import Any, Dict, NamedTuple, Optional
@@ -31,6 +32,9 @@ class Line(NamedTuple):
     time: Optional[float] = None
     fields: Dict[str, Any] = {}
 
+
+# What PostgreSQL says in a DETAIL without a value of anybody's row.
+DETAIL = re.compile(r"DETAIL: +(?:The data directory was initialized by|Unicode escape values cannot be used|\\u0000 cannot be converted)")
 
 _MONTHS = {
     name: number

@@ -13,7 +13,7 @@ import re
 
 from typing import Any, Dict, Optional
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETAIL, LIMIT, Line, epoch, fraction
 
 _RAILS = re.compile(r"(?:([DIWEFA]), \[([^ \]]{1,40}) #\d+\]\s+([A-Z]+) -- [^:]{0,60}: ?)?(?:\[([\w@-]{1,255})\](?: |$))?")
 _PUMA = re.compile(r"(?:\* |! |- |\+ |=|Puma |\s*$|\*  |Early )")
@@ -43,6 +43,8 @@ _KIQ = re.compile(
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
+_LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+)(" + _CLASS + r"): (.*)", re.S)  # a table of failed jobs: job, error, arguments
+_AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
@@ -112,8 +114,16 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
             where = frame(death.group(1))
             return Line("exception", message, "fatal", rid, "", when, dict(fields, **({"frame": where} if where else {}), single=True))
         return Line("exception", message, "fatal", rid, "", when, dict(_named(death.group(1), death.group(2)), single=True))
-    if message.startswith(("LINE ", "DETAIL:", "LIGNE ", "ZEILE ", "DÉTAIL", "Information for", "Command :: ")):
+    if message.startswith("DETAIL:") and DETAIL.match(message):
+        return Line("text", message, severity, rid, "", when)
+    if message.startswith(("LINE ", "DETAIL:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")):
         return Line("statement", "", severity, rid, "", when)
+    again = _AGAIN.match(message)
+    if again:  # Rails 7.1 and newer, before details of an error that it has counted in the lines above
+        return Line("text", "{class}: {message}".format(**_named(*again.groups())), severity, rid, "", when)
+    listed = _LISTED.match(message)
+    if listed and _NAMED.match(listed.group(1)):
+        return Line("exception", message, severity, rid, "", when, dict(_named(*listed.groups()), single=True))
     return Line("text", message, severity, rid, "", when)
 
 

@@ -10,20 +10,25 @@ import re
 
 from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, epoch, fraction, knows, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETAIL, LIMIT, Line, epoch, fraction, knows, month_epoch
 
-_NGINX = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
+_NGINX = re.compile(r"(?:(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) )?\[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
 _NGINX_CLIENT = re.compile(r", (?=client: [\w.:/\[\]-]*(?:, |$)|server: |request: \"|upstream: \"|host: \"|referrer: \")")
 _NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
 _NGINX_UPSTREAM = re.compile(
     r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)'
 )
+# A page of the application that nginx looks up as a file: its location does not fall back to Puma.
+_NGINX_PAGE = re.compile(
+    r'open\(\) "[^"]*/public/((?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/|@)[^"]*" failed \(2: '
+)
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
-    r"((?:\(\d+\)[^:]{1,80}: )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?|\d{5}\b))"
+    r"((?:\(\d+\)[^:]{1,80}: )?(?:\[client [^\]]{1,80}\] )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?|\d{5}\b))"
 )
+_APACHE_CLIENT = re.compile(r"\[client [^\]]{1,80}\] ")
 _APACHE = re.compile(
     r"\[\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] \[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?(?:\[client [^\]]*\] )?(.*)", re.S
 )
@@ -69,7 +74,7 @@ def proxy(text: str) -> Line:
     if match:
         date, level, connection, message = match.groups()
         text, fields = _nginx(message)
-        return Line("text", text, _level(level), f"*{connection}" if connection else "", "", epoch(date), fields)
+        return Line("text", text, _level(level), f"*{connection}" if connection else "", "", epoch(date) if date else None, fields)
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()
@@ -85,7 +90,8 @@ def proxy(text: str) -> Line:
         own = _APACHE_OWN.match(message.partition(", referer: ")[0])
         backend = _APACHE_BACKEND.search(own.group(1)) if own else None
         fields = {"upstream": [backend.group(1)]} if backend else {}
-        return Line("text", own.group(1) if own else "", _level(level), "", "", None if base is None else base + fraction(digits), fields)
+        told = _APACHE_CLIENT.sub("", own.group(1)) if own else ""
+        return Line("text", told, _level(level), "", "", None if base is None else base + fraction(digits), fields)
     if text.startswith("{"):
         return _caddy(text)
     return Line("text", text if text.startswith(("nginx: [", "AH0", "apache2: ", "httpd: ")) else "")
@@ -97,7 +103,8 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     text, rest = (message[: cut.start()], message[cut.end() :]) if cut else (message, "")
     if message.count('" failed (') > 1:  # a path that reads like an answer of the operating system
         return "", {}
-    text = _NGINX_QUOTED.sub('"…"', text)
+    page = _NGINX_PAGE.match(text)
+    text = _NGINX_QUOTED.sub(f'"…/public/{page.group(1)}…"' if page else '"…"', text)
     fields: Dict[str, Any] = {}
     server = _NGINX_SERVER.match(rest)
     if server:
@@ -137,7 +144,7 @@ def postgres(text: str) -> Line:
         return Line("more", text)
     date, digits, zone, _pid, word, message = match.groups()
     when, fields = _zoned(date, zone, digits) if date else (None, {})
-    if word in _PG_STRANGE:
+    if word in _PG_STRANGE and not DETAIL.match(f"{word}:  {message}"):
         return Line("statement", "", "info", "", "", when, fields)
     return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when, fields)
 

@@ -29,7 +29,24 @@ _OURS = re.compile(
 _SEARCH = re.compile(r"(?:Elasticsearch|Elastic|OpenSearch|Chewy)::")
 _CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Interrupt|Exit)): ?(.*)", re.S)
 _DEATH = re.compile(r"(?:\[[^\]]*\] )?! Unable to load application")
-_BEHIND = re.compile(r"(?:Blocked hosts?:|Rate limit hit\b|(?:IP|Ip) ?[Ss]poofing attack|No route matches|HTTP parse error).*", re.S)
+_BEHIND = re.compile(r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack|No route matches|HTTP parse error).*", re.S)
+# What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
+_TOLD = re.compile(
+    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)|.{0,40}(Could not run the .\w+. command\. Please install \w+)"
+)
+_SPOOFED = "ActionDispatch::RemoteIp::IpSpoofAttackError"
+_UNTRUSTED = re.compile(r"IP spoofing attack\?! client [0-9A-Fa-f:.]{2,45} is not a trusted proxy")
+# The push services of browsers, who answer that our key is not the one the subscription was made with.
+_PUSH = re.compile(
+    r"host: (?:fcm\.googleapis\.com|updates\.push\.services\.mozilla\.com|web\.push\.apple\.com|[\w.-]{1,60}\.notify\.windows\.com),.*"
+    r"?(UnauthorizedRegistration|VapidPkHashMismatch|MismatchSenderId|InvalidTokenFormat|BadJwtToken)", re.S
+)
+_MAIL_PORT = re.compile(r"\bpeeraddr=\S{2,60}:(25|465|587|2525)\b")
+# Webpacker prints the manifest that lacks an entry: that it has others at all says that it is one of another build.
+_MANIFEST_ENTRY = re.compile(r'\s*"[\w@./-]{1,120}": "/packs(?:-\w+)?/[\w@./-]{1,160}",?$')
+_RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
+# Elasticsearch's own reason why an index is closed to writing.
+_BLOCKED = re.compile(r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]")
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
@@ -62,15 +79,30 @@ def heard(origin: str, line: Line) -> str:
             return _raised(name, str(line.fields.get("message", "")))
         told = name + ": " + without(str(line.fields.get("message", "")), name == "KeyError")  # while starting: nobody visits yet
         return "! Unable to load application: " + told if _DEATH.match(line.text) else told
-    if line.severity in _QUIET and line.kind != "job" or name == "SyntaxError" or _METADATA.match(line.text):
+    told = _TOLD.match(line.text)
+    if told:
+        return told.group(1) or told.group(2)
+    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
         return ""
-    named = _CLASSED.match(line.text) if origin != "streaming" else None
+    if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
+        return line.text if line.severity == "fatal" and "JSON" not in line.text else ""
+    if origin == "streaming" and _RUST.match(line.text):
+        return line.text
+    if _MANIFEST_ENTRY.match(line.text):
+        return "Your manifest contains an entry"
+    named = _CLASSED.match(line.text.lstrip()) if origin != "streaming" else None
     return _raised(named.group(1), named.group(2)) if named else without(line.text)
 
 
 def _raised(name: str, message: str) -> str:
+    if name == _SPOOFED:
+        return name + (": is not a trusted proxy" if _UNTRUSTED.match(message) else "")
     if not ours(name):
-        return name
+        mail = _MAIL_PORT.search(message) if name == "OpenSSL::SSL::SSLError" else None
+        if mail:
+            return f"{name}: mail relay, port {mail.group(1)}"
+        refused = _PUSH.search(message) if name.startswith(("Webpush::", "WebPush::")) else None
+        return f"{name}: {refused.group(1)}" if refused else name
     message = message.partition("\n")[0]
     if _SEARCH.match(name):
         return f"{name}: {message}"
@@ -81,6 +113,9 @@ def _raised(name: str, message: str) -> str:
 
 def without(text: str, keep_key: bool = False) -> str:
     """``text`` without URLs (those of our services keep host and port), quoted values and what follows words that announce a stranger."""
+    kept = _BLOCKED.search(text) or _UNTRUSTED.search(text)
+    if kept:
+        return kept.group()
     text = _VALUE.sub(r"\1…", _BEHIND.sub("", text))
     if "://" in text:
         text = _URL.sub(_address, text)

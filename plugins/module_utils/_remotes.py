@@ -15,12 +15,15 @@ from typing import Any, Dict, Optional, Set, Tuple
 
 HOSTS_LIMIT = 500  # of each kind; more are as good as all
 
+# A mail relay is no part of the federation.
 _HOST = re.compile(
-    r"https?://([^/\s:?#\"']{1,253})|No address for ([^\s:\"']{1,253})|peeraddr=([^\s,]{1,60}):\d"
+    r"https?://([^/\s:?#\"']{1,253})|No address for ([^\s:\"']{1,253})|peeraddr=([^\s,]{1,60}):(?!25\b|465\b|587\b|2525\b)\d"
     r"|tcp connection to \"?([^\s:\"']{1,253})"
 )
 _KINDS: Tuple[Tuple[str, str, str], ...] = (  # kind, classes, words; the first that fits
+    ("unauthorized", r"Mastodon::UnexpectedResponseError$", r"returned code 401\b"),
     ("refused", r"Mastodon::UnexpectedResponseError$", r"returned code 4(?!04|10|29)\d\d\b"),
+    ("not_yet_valid", r"(?:OpenSSL::SSL::SSLError|HTTP::ConnectionError)$", r"not (?:yet valid|valid yet)"),
     ("tls", r"(?:OpenSSL::SSL::SSLError|HTTP::ConnectionError)$", r"SSL_connect|certificate|sslv3|tlsv1|SSL_read|SSL routines"),
     ("resolve", r"(?:HTTP::ConnectionError|SocketError|Socket::ResolutionError|Resolv::\w+|Addrinfo\w*|Mastodon::HostValidationError)$",
      r"No address for|getaddrinfo|[Nn]ame or service not known|[Nn]ame resolution|nodename nor servname|DNS"),

@@ -13,12 +13,14 @@ import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._libraries import Libraries
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard, ours
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
 from ansible_collections.fediops.mastodon.plugins.module_utils._remotes import Remotes
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import Matcher
+from ansible_collections.fediops.mastodon.plugins.module_utils._traffic import Traffic
 
 POSTS_PATH = "/api/v1/statuses"
 OOM_LIMIT = 50
@@ -73,11 +75,13 @@ class Tally:
         self.requests = Requests()
         self.proxied = Requests()
         self.posts = Requests()
+        self.traffic = Traffic()
         self.last_post: Optional[float] = None
         self.jobs = {"done": 0, "failed": 0}
         self.oom_kills: List[Dict[str, Any]] = []
         self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
         self._strange: Dict[str, float] = {}
+        self._libraries = Libraries()
         self._dates: Dict[bytes, float] = {}
         self.foreign: Optional[Callable[[Mapping[str, Any]], bool]] = None  # whether an error line is about another virtual host
 
@@ -87,6 +91,8 @@ class Tally:
             at = message.find(b" status=")
             if at > 0 and message.find(b"method=", 0, at) >= 0:
                 status = message[at + 8 : at + 11]
+                if time >= self._failures_since:
+                    self.traffic.request(message, status)
                 if status < b"500" and status.isdigit() and b" error='" not in message:
                     self._answered(status.decode("ascii"), _POST in message, time)
                     return
@@ -125,10 +131,17 @@ class Tally:
             self.exceptions.add(origin, source, line, ident, time)
             if "class" in line.fields and kind != "job":
                 self.remotes.add(line.fields["class"], line.fields["message"])
+        if kind == "text" and origin == "web" and time >= self._failures_since:
+            self.traffic.limit(line.text)
         if line.text and kind != "frame" and not self._more_of_a_stranger(origin, source, line, time):
             text = heard(origin, line)
             if text:
+                self._libraries.told(source, line, text)
                 self.matcher.see(origin, name, time, text, ident, line.text if sample is None else sample)
+        elif kind == "frame":
+            text = self._libraries.frame(source, line)
+            if text:
+                self.matcher.see(origin, name, time, text, ident, text)
 
     def _of_others(self, origin: str, line: Line) -> bool:
         return origin == "proxy" and bool(line.fields) and self.foreign is not None and self.foreign(line.fields)
@@ -206,7 +219,8 @@ class Tally:
             named = Line("exception", f"{entry['class']}: {entry['message']}", "error", fields=told)
             entry["known"] = bool(self.matcher.match(entry["origin"], heard(entry["origin"], named)))
         return {
-            "requests": self.requests.result(),
+            "requests": {**self.requests.result(), **self.traffic.requests()},
+            "rate_limits": self.traffic.limits(),
             "posts": posts,
             "proxy_requests": self.proxied.result(times=False),
             "jobs": dict(self.jobs),

@@ -25,6 +25,10 @@ _VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?")
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
 _MOST_PARTS = 2000
+# Colours as less, rsyslog and JSON print their escape character.
+_PRINTED_COLOURS = re.compile(r"(?:\^\[|#033|\\(?:e|x1[bB]|u001[bB]|033)|\u241b)\[[0-9;]{0,12}m")
+_STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
+_STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
 
 
 def version_of(text: str) -> list[int]:
@@ -47,12 +51,24 @@ class Pasted:
         self._last: float | None = None
         self._time = 0.0
         self._container = False
+        self._unit = ""
 
     def add(self, raw: bytes) -> None:
-        line = strip_prefix(text_of(raw))
+        line = strip_prefix(_PRINTED_COLOURS.sub("", text_of(raw)))
         self._container = self._container or bool(line.service) or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             self._one(part)
+            self._status(part)
+
+    def _status(self, line: Stripped) -> None:
+        """``systemctl status`` names the unit in one line and its state in another: what systemd itself would log of it in one."""
+        head = _STATUS_UNIT.match(line.text)
+        if head:
+            self._unit = head[1]
+        active = _STATUS_ACTIVE.match(line.text) if self._unit else None
+        if active:
+            self._tally.add("system", "systemctl status", self._time, f"{self._unit}: {active[1]}"[:500].encode())
+            self._unit = ""
 
     def _one(self, line: Stripped) -> None:
         text = strip_controls(line.text)  # colours hide what a line begins with

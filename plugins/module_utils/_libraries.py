@@ -1,0 +1,53 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which service an error is about when its message does not say so: the first backtrace lines name the gem that spoke to it.
+
+"Temporary failure in name resolution" may be the database, Redis, the mail relay or a server elsewhere. The error is handed on once more
+with the service behind it, as ``SocketError: getaddrinfo: … [redis]``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import Dict, Tuple
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
+
+NEAR = 8  # backtrace lines: who called the caller says nothing
+_OPEN_LIMIT = 1024
+
+_LIBRARY = re.compile(
+    r"/gems/(?:(?P<redis>redis|redis-client|hiredis\w*)|(?P<smtp>net-smtp|mail)|(?P<search>elasticsearch\S*|elastic-\S+|opensearch\S*|chewy)"
+    r"|(?P<storage>aws-sdk-\w+|fog-\w+|azure-\S+))-\d|/net/(?P<net>smtp)\.rb:"
+)
+
+
+class Libraries:
+    """Feed the lines of each source in their order."""
+
+    def __init__(self) -> None:
+        self._told: Dict[Tuple[str, str], Tuple[str, int]] = {}
+
+    def told(self, source: str, line: Line, text: str) -> None:
+        """A line that is no backtrace line; ``text``: what may be heard of it."""
+        if len(self._told) >= _OPEN_LIMIT:
+            del self._told[next(iter(self._told))]
+        self._told[(source, line.id or line.thread)] = (text, 0)
+
+    def frame(self, source: str, line: Line) -> str:
+        """What was told before with the service behind it, at the first backtrace line that shows it; else empty."""
+        key = (source, line.id or line.thread)
+        known = self._told.get(key)
+        if known is None:
+            return ""
+        text, seen = known
+        found = _LIBRARY.search(line.text)
+        if found is None and seen < NEAR:
+            self._told[key] = (text, seen + 1)
+            return ""
+        del self._told[key]
+        if found is None or found.lastgroup is None:
+            return ""
+        return f"{text} [{'smtp' if found.lastgroup == 'net' else found.lastgroup}]"
