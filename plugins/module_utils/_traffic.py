@@ -41,10 +41,11 @@ class Traffic:
             dot = message.find(b".", at + 4, at + 16)
             if dot - at > 7 and message[at + 4 : dot].isdigit() and int(message[at + 4 : dot]) >= SLOW_DATABASE_MILLISECONDS:
                 self.slow_database += 1
-        if b" path=/api/v1/streaming" in message:
-            self.at_streaming += 1
-        elif status == b"404" and (b" path=/packs/" in message or b" path=/assets/" in message):
-            self.static_missing += 1
+        if status == b"404":
+            if b" path=/api/v1/streaming" in message:
+                self.at_streaming += 1
+            elif b" path=/packs/" in message or b" path=/assets/" in message:
+                self.static_missing += 1
 
     def limit(self, text: str) -> None:
         """A line of any kind; only those of Rack::Attack count."""

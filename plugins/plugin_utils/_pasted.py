@@ -24,6 +24,7 @@ DEPLOYMENTS = ("systemd", "docker")
 _VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?") for before in (r"\+", r"(?<![\d.])"))
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
+_FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 # Colours as less, rsyslog and JSON print their escape character.
 _PRINTED_COLOURS = re.compile(r"(?:\^\[|#033|\\(?:e|x1[bB]|u001[bB]|033)|\u241b)\[[0-9;]{0,12}m")
@@ -55,7 +56,8 @@ class Pasted:
 
     def add(self, raw: bytes) -> None:
         line = strip_prefix(_PRINTED_COLOURS.sub("", text_of(raw)))
-        self._container = self._container or bool(line.service) or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
+        composed = bool(line.service) and _FOREMAN.fullmatch(line.service) is None
+        self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             self._one(part)
             self._status(part)
