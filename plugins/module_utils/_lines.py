@@ -52,7 +52,7 @@ class Stripped(NamedTuple):
     service: str = ""  # of docker compose, with the number of the container behind it
 
 
-_COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})[ \t]*\| ?(?=\S|$)")
+_COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})[ \t]*\|(?: |$|(?=\S))")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? ")
 _SENDER = re.compile(r"(?:[\w.-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\d{1,8})\])?: ?")

@@ -27,12 +27,13 @@ _OURS = re.compile(
     r"|(?:NoMemory|SystemCall|IO|Load|Name|NoMethod|Key|Argument|Runtime|Standard|EOF|Thread|Fiber|Frozen)Error$|SystemExit$"
 )
 _SEARCH = re.compile(r"(?:Elasticsearch|Elastic|OpenSearch|Chewy)::")
-_CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Interrupt|Exit)): ?(.*)", re.S)
+_CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Interrupt|Exit)): ?(?!:)(.*)", re.S)
 _DEATH = re.compile(r"(?:\[[^\]]*\] )?! Unable to load application")
 _BEHIND = re.compile(r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack|No route matches|HTTP parse error).*", re.S)
 # What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
     r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)|.{0,40}(Could not run the .\w+. command\. Please install \w+)"
+    r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
 _SPOOFED = "ActionDispatch::RemoteIp::IpSpoofAttackError"
 _UNTRUSTED = re.compile(r"IP spoofing attack\?! client [0-9A-Fa-f:.]{2,45} is not a trusted proxy")
@@ -81,7 +82,7 @@ def heard(origin: str, line: Line) -> str:
         return "! Unable to load application: " + told if _DEATH.match(line.text) else told
     told = _TOLD.match(line.text)
     if told:
-        return told.group(1) or told.group(2)
+        return next(part for part in told.groups() if part)
     if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix

@@ -75,7 +75,7 @@ def alone(facts: Facts) -> bool:
 
 def _judge_lines(issue: KnownIssue, facts: Facts) -> Judgement:
     """What the lines prove: the issue's own conditions for that, else any signature that is not weak."""
-    if issue.noise or not issue.signatures:
+    if issue.noise or not (issue.signatures or issue.alone):
         return Judgement("not_applicable")
     scope = Scope(facts, issue.id)
 

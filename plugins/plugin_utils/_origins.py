@@ -61,7 +61,8 @@ _SHAPES = tuple(  # what only one kind of program writes
         (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
         (_DATE + r"(?:\[\d+\]:? ?)?.{0,120}?\b(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}", "database"),
         (r"[\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap): ", "system"),
-        (r"(?:Started|Stopped|Starting|Stopping|Failed to start) .*mastodon", "system"),
+        # not what docker-compose says of containers
+        (r"(?:Started|Stopped|Starting|Stopping|Failed to start) (?!.*\.\.\. ?(?:done|error)\b).*mastodon", "system"),
         (r"(?:Memory cgroup out of memory|Out of memory)(?: \([^)]*\))?: Kill|oom-kill:constraint=|\S+ invoked oom-killer", "kernel"),
         (rf"[DIWEFA], \[\d{{4}}-|\[{_UUID}\](?: |\Z)|(?:\[[^\]]*\] )?method=[A-Z]+ path=", "web"),
         (r"(?:\[\d+\] )?(?:Puma starting|\* (?:Puma version|Min threads|Listening on|Environment:)|! Unable to )|=> Booting Puma", "web"),
