@@ -52,6 +52,15 @@ thorough: ## the same in both releases, with the cures that take long and every 
 bench: ## the figures that must hold, printed
 	@tools/test testbed bench
 
+.PHONY: trace
+# An id may come from a stranger: it is judged before make or a shell could expand it.
+ifneq ($(findstring $$,$(value REQUEST_ID)),)
+$(error REQUEST_ID is what the header X-Request-Id says: letters, digits, _, - and @)
+endif
+trace: ## one request through the logs of all hosts: REQUEST_ID=id INVENTORY=hosts.yml ARGS='-e mastodon_trace_since=7d'
+	@tools/setup run
+	@tools/trace $(ARGS)
+
 .PHONY: explain corpus
 explain: ## name what pasted log lines show: LOG=file ARGS='-e mastodon_log_origin=sidekiq -e mastodon_version=4.3.2'; no server needed
 	@tools/setup run

@@ -68,9 +68,9 @@ class ActionModule(PlayAction):
             files = writer.write(directory, rendered) if rendered else []
         except writer.WriteError:
             where = ""  # what was found out must not be lost with the folder
-            _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
+            _run_folder.show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
             raise
-        _show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
+        _run_folder.show(summary(colour=bool(ANSIBLE_COLOR)), options["display"])
         result.update(directory=str(directory), files=files)
         sentences = [*_not_cured(diagnosis), *_over_limit(diagnosis, options["fail_on"]), *_not_checked(diagnosis)]
         if sentences:
@@ -78,15 +78,6 @@ class ActionModule(PlayAction):
             result.update(failed=True, msg="; ".join([*sentences, f"the report is in {directory}"] if files else sentences))
         else:
             result["summary"] = summary(colour=False)
-
-
-def _show(text: str, display: str) -> None:
-    if display == "none":
-        return
-    if display == "last" and _run_folder.listening:
-        _run_folder.leave_summary(text)
-    else:  # nobody prints at the end when the role is used in another playbook
-        Display().display(text)
 
 
 def _not_cured(diagnosis: view.Diagnosis) -> list[str]:

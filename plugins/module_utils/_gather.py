@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import re
 import time
 
 from typing import TYPE_CHECKING, Any
@@ -46,15 +45,6 @@ NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
            "assets", "media", "logs", "remediation")
 NAMES = ("install",) + SUBSETS
-_DURATION = re.compile(r"^(\d{1,9})\s*([smhd]?)$")
-
-
-def seconds_of(text: str) -> float:
-    """`90`, `90s`, `15m`, `1h`, `2d` in seconds; ValueError with one sentence otherwise."""
-    match = _DURATION.match(text.strip())
-    if match is None or int(match.group(1)) == 0:
-        raise ValueError("log_since is a number of seconds or a number with s, m, h or d, for example 1h, not %r" % text[:40])
-    return int(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
 
 
 def chosen(asked: list[str]) -> list[str]:

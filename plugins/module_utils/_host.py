@@ -323,14 +323,15 @@ class Host:
         stream._chunks = chunks()
         return stream
 
-    def journal(self, units: Iterable[str], since_epoch: float, lines: int, deadline: float, max_bytes: int) -> ByteStream:
+    def journal(self, units: Iterable[str], since_epoch: float, lines: int, deadline: float, max_bytes: int,
+                options: Sequence[str] = ()) -> ByteStream:
         """The newest `lines` entries of and about the units since then, and the kernel's, in the journal's export format."""
         places = [place for place in ("/var/log/journal", "/run/log/journal") if os.path.isdir(place)]
         files = [path for place in places for path in glob.glob(place + "/*/system.journal")]
         if os.geteuid() != 0 and not any(os.access(path, os.R_OK) for path in files):
             # journalctl itself would answer with silence, which looks like a server without errors.
             raise denied("the journal", files[0] if files else "")
-        return self.stream(journal_arguments(units, since_epoch, lines), deadline, max_bytes)
+        return self.stream(journal_arguments(units, since_epoch, lines, options), deadline, max_bytes)
 
     def _start(self, argv: Sequence[str], owner: Owner | None, environment: dict[str, str] | None, stderr: int) -> subprocess.Popen[bytes]:
         def prepare() -> None:
@@ -364,14 +365,14 @@ class Host:
         return socket.create_connection(address, timeout=wait)
 
 
-def journal_arguments(units: Iterable[str], since_epoch: float, lines: int) -> list[str]:
+def journal_arguments(units: Iterable[str], since_epoch: float, lines: int, options: Sequence[str] = ()) -> list[str]:
     """Command line of the one journalctl call.
 
     Kernel lines of priority 4 and 5 are left out: packet filters log there by the million, the OOM killer does not.
     """
     names = sorted(set(units))
     words = ["journalctl", "-o", "export", "--no-pager", "-q", "--since=@%.6f" % since_epoch, "--lines=%d" % lines,
-             "--output-fields=" + ",".join(JOURNAL_FIELDS)]
+             "--output-fields=" + ",".join(JOURNAL_FIELDS), *options]
     if names:
         words += ["_SYSTEMD_UNIT=" + name for name in names] + ["+", "_PID=1"] + ["UNIT=" + name for name in names] + ["+"]
     return words + ["_TRANSPORT=kernel"] + ["PRIORITY=%d" % level for level in (0, 1, 2, 3, 6)]

@@ -192,7 +192,8 @@ ansible_facts:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._gather import chosen, gather, seconds_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._duration import seconds_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._gather import chosen, gather
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import branch
@@ -37,6 +38,22 @@ def collect(hosts: list[str], hostvars: t.Any) -> tuple[dict[str, t.Any], dict[s
         else:
             facts[host] = mastodon
     return facts, missing, mistakes
+
+
+def traces(hosts: list[str], hostvars: t.Any, name: str) -> tuple[dict[str, t.Any], dict[str, str], list[str]]:
+    """(trace of each host, reason for each host that has none, what was wrong with the user's input), from a registered variable."""
+    found: dict[str, t.Any] = {}
+    missing: dict[str, str] = {}
+    mistakes: list[str] = []
+    for host in hosts:
+        result = branch(hostvars.raw_get(host), name)
+        if isinstance(result.get("trace"), dict) and not result.get("failed") and not result.get("unreachable"):
+            found[host] = json.loads(json.dumps(result["trace"], default=str))
+        else:
+            missing[host] = _reason(result) if result else f"has no trace: mastodon_trace_info was not run (it is looked for in {name})"
+            if result.get("bad_input"):
+                mistakes.append(missing[host])
+    return found, missing, mistakes
 
 
 def _reason(result: t.Mapping[str, t.Any]) -> str:

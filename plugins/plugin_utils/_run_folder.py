@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from ansible import constants as C
+from ansible.utils.display import Display
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
 
@@ -59,6 +60,14 @@ def catalogue(directories: t.Iterable[str]) -> _catalogue.Catalogue:
 def leave_summary(text: str) -> None:
     """Leave a text for the callback plugin to print after everything else."""
     _put(_folder() / f"mastodon-summary-{time.time_ns()}.txt", text.encode())
+
+
+def show(text: str, display: str) -> None:
+    """Print a text now, or leave it for the end (`last`) when somebody prints there, or not at all (`none`)."""
+    if display == "last" and listening:
+        leave_summary(text)
+    elif display != "none":  # nobody prints at the end when the role is used in another playbook
+        Display().display(text)
 
 
 def take_summaries() -> list[str]:

@@ -36,7 +36,7 @@ _MOST_EVIDENCE = 8
 
 def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100, colour: bool = False, where: str = "") -> str:
     """The whole text, ending with where the report lies."""
-    page = _Page(language, max(60, min(width, 160)), colour, diagnosis["run"])
+    page = Page(language, max(60, min(width, 160)), colour, diagnosis["run"])
     hosts = diagnosis["hosts"]
     quiet = (
         [name for name, host in hosts.items() if host["verdict"] == "clear" and not view.was_worked_on(host)]
@@ -57,7 +57,7 @@ def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100,
     return "\n".join(page.lines)
 
 
-class _Page:
+class Page:
     def __init__(self, language: str, width: int, colour: bool, run: commands.Run) -> None:
         self.language, self.width, self.colour, self.run = language, width, colour, run
         self.lines: list[str] = []

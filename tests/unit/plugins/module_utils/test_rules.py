@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NAMES, chosen, seconds_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._duration import seconds_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NAMES, chosen
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.services import role_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library, parse_version, rules

@@ -1,0 +1,89 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of the journal for a trace: where a text stands (newest first), and all that was said between two times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+
+SEARCH_LINES = 100000000  # no limit: the time is
+SEARCH_BYTES = 1 << 42
+WINDOW_LINES = 150000
+WINDOW_BYTES = 128 << 20
+_START = b"\n\n__CURSOR="
+_TIME = b"\n__REALTIME_TIMESTAMP="
+
+
+def find(host: Host, units: Mapping[str, str], needles: Sequence[bytes], since: float, deadline: float, source: Source) -> list[Record]:
+    """The entries that hold one of the needles, newest first; ends some way before the oldest of them, or at ``since``.
+
+    An entry that holds none is never taken apart, so this is as fast as journalctl writes.
+    """
+    stream = host.journal(units, since, SEARCH_LINES, deadline, SEARCH_BYTES, ("--reverse",))
+    found: list[Record] = []
+    rest, oldest = b"", 0.0
+    for chunk in stream:
+        data = rest + chunk
+        at = data.rfind(_TIME, 0, len(data) - 40)
+        stamp = data[at + len(_TIME) : at + 40].partition(b"\n")[0]
+        oldest = int(stamp) / 1e6 if at >= 0 and stamp.isdigit() else oldest
+        end = data.rfind(_START)
+        if end < 0:
+            rest = data if len(data) < _journal.ENTRY_LIMIT else data[-len(_START) :]
+            continue
+        whole, rest = data[: end + 2], data[end + 2 :]
+        source.bytes += len(whole)
+        if any(needle in whole for needle in needles):
+            found += _holding(whole, needles, units)
+        if len(found) >= MOST_HITS:
+            source.cut("only the newest %d lines that name it were looked at" % MOST_HITS, found[-1].time)
+            break
+        if found and oldest < found[-1].time - EARLIER_SECONDS:
+            break
+    else:
+        found += _holding(rest, needles, units)
+        if stream.truncated:
+            source.cut(stream.reason, oldest)
+    _close(stream)
+    source.found += len(found)
+    return found
+
+
+def window(host: Host, units: Mapping[str, str], since: float, until: float, deadline: float, source: Source) -> list[Record]:
+    """What the units said, systemd of them and the kernel, between these times."""
+    stream = host.journal(units, since, WINDOW_LINES, deadline, WINDOW_BYTES, ("--until=@%.6f" % until,))
+    records = []
+    for entry in _journal.parse(stream):
+        if since <= entry.time <= until:
+            records.append(_record(entry, units))
+    source.lines += len(records)
+    if stream.truncated or len(records) >= WINDOW_LINES - 1:
+        source.cut(stream.reason or "only %d lines of the time in question were read" % len(records), 0.0)
+    return records
+
+
+def _holding(data: bytes, needles: Sequence[bytes], units: Mapping[str, str]) -> list[Record]:
+    return [_record(entry, units) for entry in _journal.parse([data]) if any(needle in entry.message for needle in needles)]
+
+
+def _record(entry: _journal.Entry, units: Mapping[str, str]) -> Record:
+    origin = "kernel" if entry.transport == "kernel" else "system" if entry.about else units.get(entry.unit, "system")
+    name = "kernel" if origin == "kernel" else entry.unit
+    return Record(entry.time, origin if origin in PARSERS else "system", name, entry.pid, entry.message.decode("utf-8", "ignore"))
+
+
+def _close(stream: Any) -> None:
+    """End journalctl now; it would else go on until its deadline."""
+    chunks = iter(stream)
+    if hasattr(chunks, "close"):
+        chunks.close()
