@@ -10,6 +10,7 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import install
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import secrets
 from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import side_by_side
@@ -38,6 +39,10 @@ def trace(
                "secrets": secrets(ground), "clues": clues}  # fmt: skip
 
     def look(host: Host) -> dict[str, Any]:
+        if ground.get("deployment") == "docker":
+            raise HostError("Mastodon runs in containers here, which this release does not look into")
+        if not ground["units"]:
+            raise HostError("neither Mastodon nor a service of it was found on this host")
         return observe(host, ground, options)
 
     outcome = side_by_side({"trace": look}, {"trace": end})["trace"] if found.state == "ok" else found

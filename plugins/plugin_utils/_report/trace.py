@@ -40,6 +40,9 @@ def conclusion(trace: Trace, language: str) -> list[str]:
         told.append(text("jobs_named", language, jobs=", ".join(trace["jobs"])))
     elif state == "answered" and trace["requests"][-1].get("method") not in ("GET", "HEAD", "OPTIONS"):
         told.append(text("jobs_none", language))
+    web = any("web" in host.get("roles", ()) for host in trace["hosts"].values())
+    if state in ("not_found", "proxy_only", "answered_elsewhere") and not web:
+        told.append(text("no_web", language))
     for pair in trace["clocks"]:
         told.append(text("clock", language, ahead=pair["ahead"], behind=pair["behind"], seconds=human_duration(pair["seconds"])))
     if trace["left_out"]:

@@ -86,6 +86,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Tâches : {jobs}. Seul ce qui passe par ActiveJob (courriels) est nommé ; les autres tâches de cette requête ne se voient pas.",
     ),
     # notes
+    "no_web": (
+        "None of the hosts that were looked at runs the web process: its log, where every request has a line, was not read.",
+        "Aucun des hôtes examinés ne fait tourner le processus web : son journal, où chaque requête a une ligne, n'a pas été lu.",
+    ),
     "clock": (
         "The clock of {ahead} is at least {seconds} ahead of that of {behind}. Lines stand in the order of each host's own clock:"
         " between these two it is not the order of events.",
