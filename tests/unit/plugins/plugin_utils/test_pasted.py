@@ -151,3 +151,35 @@ def test_a_bad_file_of_cases_is_one_sentence(tmp_path: Path, content: str, told:
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="no such file"):
         list(Lines(tmp_path / "x"))
+
+
+def test_states_of_units_as_systemctl_prints_them() -> None:
+    lines = """● mastodon-sidekiq.service - mastodon-sidekiq
+     Loaded: loaded (/etc/systemd/system/mastodon-sidekiq.service; enabled)
+     Active: failed (Result: exit-code) since Tue
+● mastodon-web.service - mastodon-web
+     Active: active (running) since Tue"""
+    assert roots(explained(lines)) == ["sidekiq_not_running"]
+
+
+def test_colours_that_a_pager_has_printed() -> None:
+    lines = "\n".join(
+        f"^[[1;34mINFO ^[[0m 2026-01-12T00:14:0{number}.750Z pid=7 tid=4 context=Job raised exception job={{}}: "
+        f"SSL_connect returned=1 errno=0 peeraddr=192.0.2.{number}:443 state=error: certificate verify failed "
+        "(unable to get local issuer certificate) (OpenSSL::SSL::SSLError)"
+        for number in range(4)
+    )
+    assert roots(explained(lines)) == ["ca_certificates_outdated"]
+
+
+@pytest.mark.parametrize(
+    ("text", "deployment"), [("12:00:01 worker.1 | x", None), ("worker_1 | x", "docker"), ("worker-1  |    indented", "docker")]
+)
+def test_only_compose_means_containers(text: str, deployment: str | None) -> None:
+    assert facts_of_case(Case("log", text, "", "", ""), SIGNATURES)["install"].get("deployment") == deployment
+
+
+def test_what_docker_compose_prints_is_not_systemd() -> None:
+    lines = """Starting mastodon_db_1 ... done
+/opt/x.rb:1:in `y': `secret_key_base` for production environment must be a type of String` (ArgumentError)"""
+    assert roots(explained(lines)) == ["secrets_missing"]
