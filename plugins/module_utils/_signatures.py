@@ -33,10 +33,10 @@ _BROKEN = (re.error, KeyError, TypeError, RecursionError, OverflowError)
 _NEVER = r"(?!)"
 
 
-def literals(pattern: str) -> Tuple[str, ...]:
-    """Texts of which one must be in every string ``pattern`` matches; () when none can be told for sure."""
+def literals(pattern: str, tree: Any = None) -> Tuple[str, ...]:
+    """Texts of which one must be in every string ``pattern`` matches; () when none can be told for sure. ``tree``: the pattern parsed."""
     try:
-        tree = _parser.parse(pattern)
+        tree = tree or _parser.parse(pattern)
         if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
             return ()
         return _required(tree)

@@ -11,7 +11,6 @@ import typing as t
 
 import yaml
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import literals
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import IssueError, KnownIssue, check_expressions, read_issue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -51,7 +50,7 @@ def load(user_directories: t.Iterable[str] = (), own_directory: pathlib.Path = O
         for path in _files(directory):
             issue = _read(path)
             catalogue[issue.id], files[issue.id] = issue, path
-    known = {f"{issue.id}.{name}" for issue in catalogue.values() for name in issue.signatures}
+    known = signatures(catalogue)
     for name, issue in catalogue.items():
         try:
             _check_targets(issue, catalogue)
@@ -63,12 +62,8 @@ def load(user_directories: t.Iterable[str] = (), own_directory: pathlib.Path = O
 
 
 def signatures(catalogue: Catalogue) -> dict[str, dict[str, t.Any]]:
-    """What the host is to look for in its logs; with the literals, which would cost it more than to read the logs of a quiet server."""
-    return {
-        f"{issue.id}.{name}": {**value, "literals": list(literals(value["match"]))}
-        for issue in catalogue.values()
-        for name, value in issue.signatures.items()
-    }
+    """What the host is to look for in its logs."""
+    return {f"{issue.id}.{name}": dict(value) for issue in catalogue.values() for name, value in issue.signatures.items()}
 
 
 def _files(directory: pathlib.Path) -> list[pathlib.Path]:

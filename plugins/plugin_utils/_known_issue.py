@@ -272,7 +272,7 @@ def _signatures(data: t.Any) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
         reason = _patterns.problem(match)
         if reason:
             raise IssueError(f"{key}.match", reason)
-        result[name] = {"in": origins, "match": match}
+        result[name] = {"in": origins, "match": match, "literals": _patterns.literals(match)}
         if _boolean(signature.get("weak", False), f"{key}.weak"):
             weak.add(name)
     return result, weak

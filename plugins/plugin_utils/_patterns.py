@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
 
 # The parser of re itself: nothing else knows exactly what re will do. Its name is the same in Python 3.11 to 3.14.
 from re import _parser  # type: ignore[attr-defined]
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import _signatures
 
 MANY = 16  # a repeat that may run more often than this counts as unbounded
 MAX_LENGTH = 1000
@@ -24,13 +27,26 @@ def problem(pattern: str) -> str | None:
     if len(pattern) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
     try:
-        compiled = re.compile(pattern)
-        found = _walk(_parser.parse(pattern), repeated=False)
+        tree = _parsed(pattern)
+        found = _walk(tree, repeated=False)
+        # Compiling costs as much as all else here, and tells only what is asked below.
+        empty = not found and (tree.getwidth()[0] == 0 or "(?<" in pattern) and re.compile(pattern).search("") is not None
     except (re.error, OverflowError, RecursionError) as error:
         return f"is not a regular expression ({error})"
     if found:
         return found
-    return "matches every line, even an empty one" if compiled.search("") else None
+    return "matches every line, even an empty one" if empty else None
+
+
+def literals(pattern: str) -> list[str]:
+    """Texts of which a line must have one for the pattern to match; none when that cannot be told."""
+    return list(_signatures.literals(pattern, _parsed(pattern)))
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(pattern: str) -> t.Any:
+    """For both questions about a pattern."""
+    return _parser.parse(pattern)
 
 
 def _walk(tokens: t.Iterable[t.Any], *, repeated: bool) -> str | None:
