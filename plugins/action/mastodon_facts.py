@@ -15,7 +15,13 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _df, _options, _run_folder
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
+    _catalogue,
+    _df,
+    _options,
+    _post_probe,
+    _run_folder,
+)
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import HostAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -24,6 +30,7 @@ MAX_RECORDED_BYTES = 5_000_000
 OWN_OPTIONS: dict[str, t.Any] = {
     "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
     "recorded": {"type": "path"},
+    "post_probe": {"type": "dict"},
     "validate_role": {"type": "raw", "default": False},
 }
 
@@ -44,13 +51,28 @@ class ActionModule(HostAction):
         signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_run_folder.catalogue(directories)))
         if own["recorded"]:
             return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}  # type: ignore[no-untyped-call]
+        # Before the logs are read: what the posts leave there tells why they failed.
+        told = self._probe_post(_post_probe.checked(own["post_probe"]), arguments, variables) if own["post_probe"] else None
         arguments.setdefault("signatures", signatures)
         start = time.monotonic()
         result = self._run_module(arguments, variables)
         facts = (result.get("ansible_facts") or {}).get("mastodon")
         if isinstance(facts, dict):
             facts["seconds"] = round(time.monotonic() - start, 3)
+            if told is not None:
+                _add_probe(facts, told)
         return result
+
+    def _probe_post(self, options: dict[str, t.Any], arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> _post_probe.Told:
+        if self._task.check_mode:
+            return {"state": "skipped", "reason": _post_probe.CHECK_MODE, "facts": {}}
+        if not options["url"]:
+            ground = self._run_module({**arguments, "gather_subset": ["install", "environment"]}, variables)
+            facts = (ground.get("ansible_facts") or {}).get("mastodon")
+            options["url"] = _post_probe.url_by(facts)
+        if not options["url"]:
+            return {"state": "failed", "reason": "the domain of this Mastodon is not known; give url (mastodon_probe_url)", "facts": {}}
+        return _post_probe.run(self, variables, options)
 
     def _run_module(self, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> Result:
         try:
@@ -76,6 +98,20 @@ class ActionModule(HostAction):
         if "disk" not in facts:
             return {"failed": True, "msg": f"{reason}, and df gave nothing that could be read"}
         return {"ansible_facts": {"mastodon": wrap_var(facts)}, "changed": False, "msg": reason}  # type: ignore[no-untyped-call]
+
+
+def _add_probe(facts: dict[str, t.Any], told: _post_probe.Told) -> None:
+    """The post of an instance is a fact of the hosts that run its web process."""
+    probe: dict[str, t.Any] = {"state": told["state"], "seconds": told.get("seconds", 0.0)}
+    if "web" in (facts.get("install") or {}).get("roles", ()):
+        if told["facts"]:
+            facts["probe_post"] = told["facts"]
+    else:
+        told = {"reason": "no web process of Mastodon runs on this host"}
+        probe["state"] = "skipped"
+    if told.get("reason"):
+        probe["reason"] = told["reason"]
+    facts.setdefault("probes", {})["probe_post"] = probe
 
 
 def _without_noise(result: Result) -> Result:

@@ -55,6 +55,12 @@ options:
         plugin.
     type: path
     default: ''
+  post_probe:
+    description:
+      - Also post through the public address before anything is gathered, and make the result the fact C(probe_post). Takes the options of
+        M(fediops.mastodon.mastodon_post_probe). Empty means not to. Handled by the action plugin.
+    type: dict
+    default: {}
   validate_role:
     description:
       - Name of the role of this collection whose variables are to be checked before anything is run. Handled by the action plugin.
@@ -76,6 +82,7 @@ notes:
 seealso:
   - module: fediops.mastodon.mastodon_diagnose
   - module: fediops.mastodon.mastodon_report
+  - module: fediops.mastodon.mastodon_post_probe
 """
 
 EXAMPLES = r"""
@@ -182,6 +189,10 @@ ansible_facts:
           description: Requests by status, posts failed, exceptions grouped by class and frame, signatures counted with redacted samples.
           type: dict
           returned: when gathered
+        probe_post:
+          description: What became of the posts that were made through the public address.
+          type: dict
+          returned: when O(post_probe) is given
         remediation:
           description:
             - What this collection did to the host - C(runs), the newest 20 with their steps; C(open), a run that nobody finished; C(cured),
@@ -206,6 +217,7 @@ def main() -> None:
             "signatures": {"type": "dict", "default": {}},
             "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
             "recorded": {"type": "path", "default": ""},
+            "post_probe": {"type": "dict", "default": {}},
             "validate_role": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

@@ -22,7 +22,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 
 FACT_NAMES = frozenset(
     "schema time_epoch host probes recorded seconds install services environment disk memory database redis sidekiq web streaming "
-    "proxy assets media logs network remediation".split()
+    "proxy assets media logs network remediation probe_post".split()
 )
 FUNCTIONS = frozenset({"seen", "fresh", "age", "units", "probe"})
 NEVER_SECONDS = 1e9  # the age of what was not seen at all

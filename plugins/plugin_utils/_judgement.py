@@ -117,6 +117,11 @@ def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
             return Judgement("not_applicable") if bare else Judgement("unknown", "the version of Mastodon is not known")
         if not all(_in_range(tuple(number), compare, wanted) for compare, wanted in issue.versions):
             return Judgement("not_applicable")
+    if issue.asked and not Scope(facts, issue.id).has(issue.asked):
+        subset = issue.asked.split(".")[0]
+        if branch(facts, "probes", subset).get("state", "skipped") in ("ok", "skipped"):
+            return Judgement("not_applicable")
+        return Judgement("unknown", _why_missing(facts, (subset,), f"{issue.asked} is not among the facts"))
     return None
 
 

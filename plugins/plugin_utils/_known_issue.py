@@ -76,6 +76,7 @@ class KnownIssue:
     versions: tuple[Compare, ...]
     deployments: tuple[str, ...]
     roles: tuple[str, ...]
+    asked: str | None  # path of a fact that is only there when somebody asked for it
     signatures: dict[str, dict[str, t.Any]]
     needs: tuple[str, ...]
     when: tuple[str, ...]
@@ -112,7 +113,7 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
     if identifier != name:
         raise IssueError("id", f'"{identifier}" must be the file name without .yml, which is "{clean_line(name, 80)}"')
     applies = data.get("applies", {})
-    _keys(applies, "applies", optional=("mastodon", "deployment", "roles"))
+    _keys(applies, "applies", optional=("mastodon", "deployment", "roles", "asked"))
     fix, no_fix = ((), None) if noise else _fix(data)
     signatures, weak = _signatures(data.get("signatures", {}))
     return KnownIssue(
@@ -123,6 +124,7 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
         versions=_range(applies["mastodon"]) if "mastodon" in applies else (),
         deployments=_choices(applies, "deployment", DEPLOYMENTS),
         roles=_choices(applies, "roles", _expressions.ROLES),
+        asked=_path(applies["asked"], "applies.asked") if "asked" in applies else None,
         signatures=signatures,
         needs=tuple(_path(path, f"needs[{number}]") for number, path in enumerate(_list(data.get("needs", []), "needs"))),
         when=() if noise else _conditions(data["when"], "when"),

@@ -61,6 +61,7 @@ def test_a_users_file_replaces_ours(tmp_path):
         ({"applies": {"mastodon": "3.5+"}}, "applies.mastodon", "is not a range of versions"),
         ({"applies": {"roles": ["wbe"]}}, "applies.roles[0]", "is not one of"),
         ({"applies": {"deployment": "systemd"}}, "applies.deployment", "must be a list"),
+        ({"applies": {"asked": "probe_pst.posts"}}, "applies.asked", "is not the path of a fact"),
         ({"signatures": {"ab": {"in": ["web"], "match": "("}}}, "signatures.ab.match", "is not a regular expression"),
         ({"signatures": {"a_": {"in": ["nowhere"], "match": "x"}}}, "signatures.a_.in[0]", "is not one of"),
         ({"signatures": {"ab": {"in": [], "match": "x"}}}, "signatures.ab.in", "names no origin"),
