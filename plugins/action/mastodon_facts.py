@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 from ansible.utils.unsafe_proxy import wrap_var
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._clock import synchronized
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
     _catalogue,
     _df,
@@ -31,6 +32,7 @@ OWN_OPTIONS: dict[str, t.Any] = {
     "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
     "recorded": {"type": "path"},
     "post_probe": {"type": "dict"},
+    "instance": {"type": "str", "default": ""},
     "validate_role": {"type": "raw", "default": False},
 }
 
@@ -50,15 +52,19 @@ class ActionModule(HostAction):
         directories = [str(pathlib.Path(name).expanduser().absolute()) for name in own["known_issues_dirs"]]
         signatures = _run_folder.remembered("signatures", directories, lambda: _catalogue.signatures(_run_folder.catalogue(directories)))
         if own["recorded"]:
-            return {"ansible_facts": {"mastodon": wrap_var(_recorded(own["recorded"]))}, "changed": False}  # type: ignore[no-untyped-call]
+            recorded = _told_instance(_recorded(own["recorded"]), own["instance"])
+            return {"ansible_facts": {"mastodon": wrap_var(recorded)}, "changed": False}  # type: ignore[no-untyped-call]
         # Before the logs are read: what the posts leave there tells why they failed.
         told = self._probe_post(_post_probe.checked(own["post_probe"]), arguments, variables) if own["post_probe"] else None
         arguments.setdefault("signatures", signatures)
-        start = time.monotonic()
+        arguments.setdefault("fingerprint_key", _run_folder.secret("fingerprints"))
+        start, began = time.monotonic(), time.time()
         result = self._run_module(arguments, variables)
         facts = (result.get("ansible_facts") or {}).get("mastodon")
         if isinstance(facts, dict):
             facts["seconds"] = round(time.monotonic() - start, 3)
+            _compare_clocks(facts, began, time.time())
+            _told_instance(facts, own["instance"])
             if told is not None:
                 _add_probe(facts, told)
         return result
@@ -112,6 +118,27 @@ def _add_probe(facts: dict[str, t.Any], told: _post_probe.Told) -> None:
     if told.get("reason"):
         probe["reason"] = told["reason"]
     facts.setdefault("probes", {})["probe_post"] = probe
+
+
+def _compare_clocks(facts: dict[str, t.Any], began: float, ended: float) -> None:
+    """How far the host's clock is ahead of ours, as bounds that hold however long the way took.
+
+    The host looked at its clock after we began and before we ended.
+    """
+    clock = facts.get("clock")
+    if not isinstance(clock, dict) or not isinstance(clock.get("finished_epoch"), float):
+        return
+    clock["ahead_least_seconds"] = round(clock["finished_epoch"] - ended, 3)
+    clock["ahead_most_seconds"] = round(facts["time_epoch"] - began, 3)
+    ours = synchronized()
+    if ours is not None:
+        clock["controller_synchronized"] = ours
+
+
+def _told_instance(facts: dict[str, t.Any], instance: str) -> dict[str, t.Any]:
+    if instance:
+        facts["host"] = {**(facts.get("host") or {}), "instance": clean_line(instance, 253)}
+    return facts
 
 
 def _without_noise(result: Result) -> Result:

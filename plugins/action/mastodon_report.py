@@ -97,11 +97,14 @@ def _over_limit(diagnosis: view.Diagnosis, limit: str) -> list[str]:
         for name, host in diagnosis["hosts"].items()
     }
     named = [f"{clean_line(name, 80)}: {', '.join(names)}" for name, names in hit.items() if names]
-    if not named:
-        return []
-    return [
-        f"{len(named)} of {_hosts(len(hit))} {'has' if len(named) == 1 else 'have'} findings of severity {limit} or worse ({_some(named)})"
-    ]
+    between = [finding["id"] for finding in diagnosis["fleet"]["findings"] if finding["severity"] in severities]
+    told = []
+    if named:
+        have = "has" if len(named) == 1 else "have"
+        told.append(f"{len(named)} of {_hosts(len(hit))} {have} findings of severity {limit} or worse ({_some(named)})")
+    if between:
+        told.append(f"there are findings of severity {limit} or worse between hosts ({_some(between)})")
+    return told
 
 
 def _not_checked(diagnosis: view.Diagnosis) -> list[str]:

@@ -12,6 +12,7 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils import _addresses, _clock
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import install
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import secrets
@@ -42,6 +43,7 @@ SCHEMA = 1
 OURS = ("ruby", "bundle", "puma", "sidekiq", "node", "MainThread", "postgres", "redis-server", "valkey-server", "keydb-server", "nginx")
 # Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
 NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
+RESOLVE_SECONDS = 1.0
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
            "assets", "media", "logs", "remediation")
 NAMES = ("install",) + SUBSETS
@@ -60,13 +62,14 @@ def chosen(asked: list[str]) -> list[str]:
     return [name for name in NAMES if name in wanted or name == "install"]
 
 
-def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any]) -> dict[str, Any]:
+def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any],
+           fingerprint_key: str = "") -> dict[str, Any]:
     """Facts of this host by the contract (docs/facts.md). Returns within timeout_seconds and a moment, whatever hangs."""
-    return survey(asked, timeout_seconds, log_since_seconds, root, signatures)[0]
+    return survey(asked, timeout_seconds, log_since_seconds, root, signatures, fingerprint_key)[0]
 
 
-def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str,
-           signatures: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any],
+           fingerprint_key: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The facts, and the subset install with its private keys (secrets among them), which never leave the host."""
     started = time.monotonic()
     end = started + timeout_seconds
@@ -80,6 +83,8 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
     if "logs" in observers:
         observers["logs"] = _observer("logs", ground, {
             "since_epoch": now - log_since_seconds, "signatures": signatures, "secrets": secrets(ground), "deadline": end - 0.5})
+    if "environment" in observers:
+        observers["environment"] = _observer("environment", ground, {"fingerprint_key": fingerprint_key})
     skip = _why_skipped(ground, first)
     skipped = {name: reason for name, reason in ((name, skip(name)) for name in observers) if reason}
     outcomes = side_by_side({name: each for name, each in observers.items() if name not in skipped}, dict.fromkeys(observers, end))
@@ -99,7 +104,22 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
             facts[name] = install.public(outcome.facts) if name == "install" else outcome.facts
     facts["probes"] = probes
     _join_oom_kills(facts)
+    _resolve(facts, end)
+    synchronized = _clock.synchronized()
+    facts["clock"] = {} if synchronized is None else {"synchronized": synchronized}
+    facts["clock"]["finished_epoch"] = round(time.time(), 3)
     return facts, ground
+
+
+def _resolve(facts: dict[str, Any], end: float) -> None:
+    """`host.resolved`: where the names lead that this Mastodon uses. A process of its own, for a resolver can hang."""
+    asked = _addresses.names(facts)
+    if not asked:
+        return
+    deadline = time.monotonic() + max(0.1, min(RESOLVE_SECONDS, end - time.monotonic()))
+    outcome = side_by_side({"names": lambda _host: _addresses.resolve(asked)}, {"names": deadline})["names"]
+    if outcome.state == "ok":
+        facts["host"]["resolved"] = outcome.facts
 
 
 def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Callable[[Host], dict[str, Any]]:
@@ -114,7 +134,8 @@ def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Ca
 
 def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]:
     def reason(name: str) -> str:
-        if name in NEEDS_NO_MASTODON:
+        # The logs of a host that has only the database of a Mastodon, say, tell why that is down.
+        if name in NEEDS_NO_MASTODON or (name == "logs" and ground["roles"] and not ground["found"]):
             return ""
         if first.state != "ok":
             return "the install could not be found: %s" % first.reason
@@ -144,4 +165,4 @@ def _host_facts() -> dict[str, Any]:
     uptime = (host.maybe("/proc/uptime", 200) or "0").split(" ", 1)[0]
     system = release.get("PRETTY_NAME", platform.system()).strip('"')[:100]
     return {"name": platform.node()[:253], "os": system, "cpus": os.cpu_count() or 1,
-            "python": platform.python_version(), "uptime_seconds": float(uptime)}
+            "python": platform.python_version(), "uptime_seconds": float(uptime), "addresses": _addresses.own(host)}

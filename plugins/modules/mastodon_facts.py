@@ -43,6 +43,19 @@ options:
         issues, each with the literals of which a line must have one.
     type: dict
     default: {}
+  fingerprint_key:
+    description:
+      - 64 hexadecimal digits under which RV(ansible_facts.mastodon.environment) tells fingerprints of the secrets that all hosts of an
+        instance must share, so that they can be compared without being told. The action plugin of this module makes a random one for each
+        run and keeps it nowhere. Empty means no fingerprints.
+    type: str
+    default: ''
+  instance:
+    description:
+      - Name of the Mastodon instance that the host belongs to, for a host that cannot know it, such as one with nothing but the database.
+        Without it that is found out by addresses. Handled by the action plugin.
+    type: str
+    default: ''
   known_issues_dirs:
     description:
       - Directories on the controller with further known issues, whose signatures are counted too. Handled by the action plugin.
@@ -123,7 +136,12 @@ ansible_facts:
           type: float
           returned: always
         host:
-          description: Name, operating system, number of processors, Python and uptime of the host.
+          description: Name, operating system, number of processors, Python, uptime and addresses of the host.
+          type: dict
+          returned: always
+        clock:
+          description:
+            - Whether a time service keeps the clock right (C(synchronized)), and between how many seconds it is ahead of the controller's.
           type: dict
           returned: always
         probes:
@@ -142,7 +160,8 @@ ansible_facts:
           type: dict
           returned: when gathered
         environment:
-          description: RAILS_ENV and NODE_ENV of each process and of the login shell, required keys, keys without effect, the file itself.
+          description: RAILS_ENV and NODE_ENV of each process and of the login shell, required keys, keys without effect, the file itself,
+            fingerprints of shared secrets.
           type: dict
           returned: when gathered
         disk:
@@ -204,6 +223,7 @@ ansible_facts:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._duration import seconds_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._fingerprint import KEY
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import chosen, gather
 
 
@@ -215,6 +235,8 @@ def main() -> None:
             "log_since": {"type": "str", "default": "1h"},
             "root": {"type": "path", "default": ""},
             "signatures": {"type": "dict", "default": {}},
+            "fingerprint_key": {"type": "str", "default": "", "no_log": True},
+            "instance": {"type": "str", "default": ""},
             "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
             "recorded": {"type": "path", "default": ""},
             "post_probe": {"type": "dict", "default": {}},
@@ -225,13 +247,16 @@ def main() -> None:
     options = module.params
     if not 1 <= options["gather_timeout"] <= 600:
         module.fail_json(msg="gather_timeout is a number of seconds between 1 and 600, not %s" % options["gather_timeout"], bad_input=True)
+    if options["fingerprint_key"] and not KEY.match(options["fingerprint_key"]):
+        module.fail_json(msg="fingerprint_key is 64 hexadecimal digits in lower case", bad_input=True)
     try:
         chosen(options["gather_subset"])
         since_seconds = seconds_of(options["log_since"])
     except ValueError as problem:
         # bad_input: wrong for the whole run, not for this host.
         module.fail_json(msg=str(problem), bad_input=True)
-    facts = gather(options["gather_subset"], options["gather_timeout"], since_seconds, options["root"], options["signatures"])
+    facts = gather(options["gather_subset"], options["gather_timeout"], since_seconds, options["root"], options["signatures"],
+                   options["fingerprint_key"])
     module.exit_json(changed=False, ansible_facts={"mastodon": facts})
 
 

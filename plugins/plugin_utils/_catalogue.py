@@ -117,7 +117,8 @@ def _check_acyclic(catalogue: Catalogue, files: dict[str, pathlib.Path]) -> None
         if name in done:
             return
         for target in catalogue[name].explains:
-            visit(target, (*path, name))
+            if target != name:  # found where it is served, it explains itself where it is used
+                visit(target, (*path, name))
         done.add(name)
 
     for name in catalogue:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import FleetScope, Scope, Undecided
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import Instances
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import alone
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 
-Node = tuple[str, str]  # (host, id of the known issue)
-# What a host can lend to the others of its instance: a finding about such a component may be caused where it is served.
-_SERVED = ("database", "redis")
+Node = tuple[str, str]  # (host, id of the known issue); of an instance as a whole: (its place, id)
+
+
+class Whole(t.Protocol):
+    """An instance as a whole, as the findings about it see it."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]: ...
+
+    @property
+    def scopes(self) -> t.Mapping[str, FleetScope]: ...  # by id of the known issue
 
 
 class Cause(t.NamedTuple):
@@ -23,61 +32,69 @@ class Cause(t.NamedTuple):
     explains: tuple[Node, ...]  # directly or through others, nearest first
 
 
-def causes(
-    found: t.Mapping[str, t.Iterable[str]], facts: t.Mapping[str, dict[str, t.Any]], catalogue: t.Mapping[str, KnownIssue]
-) -> dict[Node, Cause]:
-    """Cause and effects of every finding; `found` holds the ids found on each host.
+class Links:
+    """Which finding can be the cause of which."""
 
-    A cause on another host counts when the known issue lists the effect, both hosts belong to one instance (same domain), and the
-    effect is about the database or Redis, which that other host serves and this one does not.
-    """
-    nodes = [(host, name) for host, names in found.items() for name in names]
-    effects: dict[Node, list[Node]] = {node: [] for node in nodes}
-    explainers: dict[Node, list[Node]] = {node: [] for node in nodes}
-    by_id: dict[str, list[str]] = {}
-    for host, name in nodes:
-        by_id.setdefault(name, []).append(host)
-    instances = _instances(facts)
-    for node in nodes:
-        host, name = node
-        for target, condition in catalogue[name].explains.items():
-            hosts = [other for other in by_id.get(target, ()) if other == host or _serves(host, other, catalogue[target], facts, instances)]
-            if hosts and _holds(condition, name, facts[host]):
-                effects[node] += [(other, target) for other in hosts]
-                for other in hosts:
-                    explainers[(other, target)].append(node)
-    ranks: dict[Node, int] = {}
-    for node in nodes:
-        _rank(node, explainers, ranks)
-    return {node: Cause(ranks[node], _nearest(node, explainers[node], ranks, catalogue), _below(node, effects)) for node in nodes}
+    def __init__(
+        self,
+        facts: t.Mapping[str, dict[str, t.Any]],
+        catalogue: t.Mapping[str, KnownIssue],
+        instances: Instances,
+        wholes: t.Mapping[str, Whole],  # instances as a whole, by their place
+    ) -> None:
+        self._facts, self._catalogue, self._instances, self._wholes = facts, catalogue, instances, wholes
 
+    def of(self, found: t.Mapping[str, t.Iterable[str]]) -> dict[Node, Cause]:
+        """Cause and effects of every finding; `found` holds the ids found on each host, and of each instance as a whole."""
+        nodes = [(place, name) for place, names in found.items() for name in names]
+        places: dict[str, list[str]] = {}
+        for place, name in nodes:
+            places.setdefault(name, []).append(place)
+        effects: dict[Node, list[Node]] = {node: [] for node in nodes}
+        explainers: dict[Node, list[Node]] = {node: [] for node in nodes}
+        for node in nodes:
+            for target, condition in self._catalogue[node[1]].explains.items():
+                for place in places.get(target, ()):
+                    if self._reaches(node, (place, target)) and self._holds(condition, node, place):
+                        effects[node].append((place, target))
+                        explainers[(place, target)].append(node)
+        ranks: dict[Node, int] = {}
+        for node in nodes:
+            _rank(node, explainers, ranks)
+        return {node: Cause(ranks[node], _nearest(node, explainers[node], ranks, self._catalogue), _below(node, effects)) for node in nodes}
 
-def _instances(facts: t.Mapping[str, dict[str, t.Any]]) -> dict[str, str]:
-    """Domain of each host. A database host knows none: it belongs to the instance when there is only one."""
-    domains = {host: str(branch(fact, "install").get("domain") or "") for host, fact in facts.items()}
-    named = set(filter(None, domains.values()))
-    return {host: domain or next(iter(named)) for host, domain in domains.items()} if len(named) == 1 else domains
+    def _reaches(self, cause: Node, effect: Node) -> bool:
+        """Whether what is found at one place can be the cause of what is found at the other.
 
+        On another host: when that host serves what the effect or the cause is about (database, Redis, web, streaming) to it.
+        """
+        (place, name), (other, target) = cause, effect
+        if place == other:
+            return name != target
+        if place in self._wholes:
+            return other in self._wholes[place].hosts
+        if other in self._wholes:
+            return place in self._wholes[other].hosts
+        about = {self._catalogue[target].component, self._catalogue[name].component}
+        return any(self._instances.serves(place, other, what) for what in about)
 
-def _serves(host: str, other: str, effect: KnownIssue, facts: t.Mapping[str, dict[str, t.Any]], instances: dict[str, str]) -> bool:
-    def has_role(name: str) -> bool:
-        return effect.component in entries(branch(facts[name], "install").get("roles"))
-
-    same_instance = bool(instances[host]) and instances[host] == instances[other]
-    return effect.component in _SERVED and same_instance and has_role(host) and not has_role(other)
-
-
-def _holds(condition: str | None, name: str, facts: dict[str, t.Any]) -> bool:
-    if condition is None:
-        return True
-    try:
-        return Scope(facts, name).condition(condition)
-    except Undecided:
-        return alone(facts)  # a cause is only named when it is known; of lines alone, cause and effect are all that is known
+    def _holds(self, condition: str | None, cause: Node, effect_place: str) -> bool:
+        if condition is None:
+            return True
+        place, name = cause
+        try:
+            if place in self._wholes:
+                facts = self._facts.get(effect_place, {})
+                return self._wholes[place].scopes[name].condition(condition, {**facts, "name": effect_place})
+            return Scope(self._facts[place], name).condition(condition)
+        except Undecided:
+            # A cause is only named when it is known; of lines alone, cause and effect are all that is known.
+            return place in self._facts and alone(self._facts[place])
 
 
 def _rank(node: Node, explainers: dict[Node, list[Node]], ranks: dict[Node, int]) -> int:
-    if node not in ranks:  # the catalogue is acyclic, so this ends
+    # This ends: the catalogue is acyclic, and what explains itself is found on a host that uses no other's.
+    if node not in ranks:
         ranks[node] = 1 + max((_rank(other, explainers, ranks) for other in explainers[node]), default=0)
     return ranks[node]
 

@@ -10,9 +10,11 @@ import json
 import re
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Node, causes
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope, Undecided, branch, entries
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, alone, evidence, judge, seen
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Links, Node
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import FleetScope, Scope, Undecided, branch, entries
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._fleet import judge_fleet, told_once
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import APPS, SERVERS, Instance, Instances
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, alone, evidence, judge, named_facts, seen
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._waivers import Waiver, waiver_for
@@ -22,6 +24,7 @@ PROBE_STATES = ("ok", "failed", "timeout", "skipped", "denied")
 VERDICTS = ("faults", "incomplete", "unclassified", "advice", "clear")  # worst first
 FAULTS = SEVERITIES[:3]
 _MOST_UNCLASSIFIED = 20
+FLEET = "\0"  # begins the place of an instance as a whole: no host is called like that
 
 Facts = dict[str, t.Any]
 Diagnosis = dict[str, t.Any]
@@ -47,43 +50,104 @@ def diagnose(
         else:
             missing.setdefault(host, reason)
 
-    judged = {host: {name: judge(issue, fact) for name, issue in catalogue.items()} for host, fact in facts.items()}
+    instances = Instances(facts)
+    judged = {host: {name: judge(issue, fact) for name, issue in catalogue.items() if not issue.fleet} for host, fact in facts.items()}
+    told_once(judged, facts, catalogue, instances)
+    wholes = {FLEET + str(number): _whole(instance, facts, catalogue) for number, instance in enumerate(instances.all)}
+    judged.update({place: whole.judged for place, whole in wholes.items()})
     held: dict[Node, Waiver] = {}
     expired: dict[Node, Waiver] = {}
     found: dict[str, list[str]] = {}
-    for host, judgements in judged.items():
-        found[host] = []
+    for place, judgements in judged.items():
+        found[place] = []
         for name in (name for name, judgement in judgements.items() if judgement.state == "found"):
-            holds, over = waiver_for(waivers, name, host, now)
+            holds, over = waiver_for(waivers, name, wholes[place].instance.name if place in wholes else place, now)
             if holds:
-                held[(host, name)] = holds
+                held[(place, name)] = holds
                 continue  # a waived finding explains nothing: what it causes is somebody's outage and stays in sight
-            found[host].append(name)
+            found[place].append(name)
             if over:
-                expired[(host, name)] = over
+                expired[(place, name)] = over
 
-    links = causes(found, facts, catalogue)
-    behind = _waived_causes(found, held, facts, links, catalogue)
+    links = Links(facts, catalogue, instances, wholes)
+    known = _Known(catalogue, links.of(found), expired, _waived_causes(found, held, links))
     hosts: dict[str, Diagnosis] = {}
     for host in sorted({*facts, *missing}):
         if host in facts:
-            findings = [
-                _finding((host, name), catalogue[name], facts[host], links, expired.get((host, name)), behind.get((host, name)))
-                for name in found[host]
-            ]
-            hosts[host] = _host(
-                facts[host], findings, judged[host], {name: held[(host, name)] for name in catalogue if (host, name) in held}, catalogue
-            )
+            here = facts[host]
+            findings = [_finding((host, name), Scope(here, name), evidence(catalogue[name], here), known) for name in found[host]]
+            waived = {name: held[(host, name)] for name in catalogue if (host, name) in held}
+            hosts[host] = _host(here, findings, judged[host], waived, catalogue)
         else:
             hosts[host] = _unseen(missing[host])
+    fleet = _fleet(wholes, found, held, known)
     return {
         "schema": SCHEMA,
         "run": run,
-        "verdict": min((host["verdict"] for host in hosts.values()), key=VERDICTS.index, default="incomplete"),
+        "verdict": min([*(host["verdict"] for host in hosts.values()), _fleet_verdict(fleet)], key=VERDICTS.index)
+        if hosts
+        else "incomplete",
         "hosts": hosts,
-        "fleet": {"findings": []},
+        "fleet": fleet,
         "known_issues": {name: {"component": issue.component, "severity": issue.severity} for name, issue in catalogue.items()},
     }
+
+
+class _Whole(t.NamedTuple):
+    """An instance as a whole: what was judged of it, and what its expressions see."""
+
+    instance: Instance
+    judged: dict[str, Judgement]
+    scopes: dict[str, FleetScope]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return self.instance.hosts
+
+
+class _Known(t.NamedTuple):
+    """What a finding is described with."""
+
+    catalogue: t.Mapping[str, KnownIssue]
+    links: t.Mapping[Node, Cause]
+    expired: t.Mapping[Node, Waiver]
+    behind: t.Mapping[Node, tuple[Node, Waiver]]  # a waived cause
+
+
+def _whole(instance: Instance, facts: t.Mapping[str, Facts], catalogue: t.Mapping[str, KnownIssue]) -> _Whole:
+    judged, scopes = {}, {}
+    for name, issue in catalogue.items():
+        if issue.fleet:
+            judged[name], scopes[name] = judge_fleet(issue, instance, facts)
+    return _Whole(instance, judged, scopes)
+
+
+def _fleet(wholes: t.Mapping[str, _Whole], found: t.Mapping[str, list[str]], held: t.Mapping[Node, Waiver], known: _Known) -> Diagnosis:
+    """What is found of instances as a whole; `unknown` and `waived` only when there are any."""
+    findings, unknown, waived = [], [], []
+    for place, whole in wholes.items():
+        of = {"name": clean_line(whole.instance.name, 253), "hosts": list(whole.hosts)}
+        for name, judgement in whole.judged.items():
+            if name in found[place]:
+                told = named_facts(known.catalogue[name], whole.scopes[name])
+                findings.append({**_finding((place, name), whole.scopes[name], told, known), "instance": of})
+            elif (place, name) in held:
+                waived.append({**_waived(name, held[(place, name)], whole.scopes[name], known.catalogue[name]), "instance": of})
+            elif judgement.state == "unknown":
+                unknown.append({"id": name, "reason": judgement.reason, "instance": of})
+    findings.sort(key=_order)
+    return {"findings": findings, **{key: value for key, value in (("unknown", unknown), ("waived", waived)) if value}}
+
+
+def _fleet_verdict(fleet: Diagnosis) -> str:
+    severities = {finding["severity"] for finding in fleet["findings"]}
+    if severities & set(FAULTS):
+        return "faults"
+    return "incomplete" if fleet.get("unknown") else "advice" if severities else "clear"
+
+
+def _order(finding: dict[str, t.Any]) -> tuple[t.Any, ...]:
+    return (finding["rank"], SEVERITIES.index(finding["severity"]), finding["id"])
 
 
 def plain(raw: t.Any) -> Facts:
@@ -92,9 +156,9 @@ def plain(raw: t.Any) -> Facts:
 
 
 def _served_elsewhere(facts_by_host: t.Mapping[str, t.Any]) -> set[str]:
-    """Servers (database, redis) that some Mastodon of this run has not on its own host: only then is a host with nothing else of use."""
-    apps = [install for install in (branch(raw, "install") for raw in facts_by_host.values()) if install.get("found")]
-    return {role for role in ("database", "redis") for install in apps if role not in entries(install.get("roles"))}
+    """Roles that some host with the application lacks: only then is a host with nothing else of use."""
+    apps = [set(map(str, entries(branch(raw, "install").get("roles")))) for raw in facts_by_host.values()]
+    return {role for role in SERVERS for here in apps if set(APPS) & here and role not in here}
 
 
 def _unusable(raw: t.Any, elsewhere: set[str]) -> str | None:
@@ -106,7 +170,8 @@ def _unusable(raw: t.Any, elsewhere: set[str]) -> str | None:
     if alone(raw):
         return None
     install = branch(raw, "install")
-    if install.get("found") is False and not elsewhere & {str(role) for role in entries(install.get("roles"))}:
+    told = branch(raw, "host").get("instance")
+    if install.get("found") is False and not told and not elsewhere & {str(role) for role in entries(install.get("roles"))}:
         searched = "; ".join(clean_line(place, 200) for place in entries(install.get("searched"))[:8])
         return clean_line("no Mastodon found on this host" + (f"; looked at {searched}" if searched else ""), 1000)
     if "found" not in install and not _disk_only(raw):
@@ -122,34 +187,28 @@ def _disk_only(raw: t.Any) -> bool:
     return "disk" in raw
 
 
-def _waived_causes(
-    found: t.Mapping[str, list[str]],
-    held: t.Mapping[Node, Waiver],
-    facts: t.Mapping[str, Facts],
-    links: t.Mapping[Node, Cause],
-    catalogue: t.Mapping[str, KnownIssue],
-) -> dict[Node, tuple[Node, Waiver]]:
+def _waived_causes(found: t.Mapping[str, list[str]], held: t.Mapping[Node, Waiver], links: Links) -> dict[Node, tuple[Node, Waiver]]:
     """For findings that only a waived one would explain: that one. Their cause is known, though nobody is told to act upon it."""
     if not held:
         return {}
     everything = {host: [*names, *(name for other, name in held if other == host)] for host, names in found.items()}
-    explained = {node: cause.explained_by for node, cause in causes(everything, facts, catalogue).items()}
-    return {node: (cause, held[cause]) for node in links if (cause := explained[node]) is not None and cause in held}
+    explained = {node: cause.explained_by for node, cause in links.of(everything).items()}
+    shown = [(host, name) for host, names in found.items() for name in names]
+    return {node: (cause, held[cause]) for node in shown if (cause := explained[node]) is not None and cause in held}
 
 
-def _finding(
-    node: Node, issue: KnownIssue, facts: Facts, links: dict[Node, Cause], expired: Waiver | None, behind: tuple[Node, Waiver] | None
-) -> dict[str, t.Any]:
-    host, name = node
-    link = links[node]
-    scope = Scope(facts, name)
+def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Known) -> dict[str, t.Any]:
+    place, name = node
+    issue, link = known.catalogue[name], known.links[node]
+    expired, behind = known.expired.get(node), known.behind.get(node)
 
     def localized(texts: dict[str, str], *, line: bool = False) -> dict[str, str]:
         rendered = {language: scope.text(text) for language, text in texts.items()}
         return {language: clean_line(text) if line else text for language, text in rendered.items()}
 
     def shown(other: Node) -> str:
-        return other[1] if other[0] == host else f"{other[0]}/{other[1]}"
+        where = "fleet" if other[0].startswith(FLEET) else other[0]
+        return other[1] if other[0] == place else f"{where}/{other[1]}"
 
     title = localized(issue.title, line=True)
     finding: dict[str, t.Any] = {
@@ -161,7 +220,7 @@ def _finding(
         "explained_by": shown(link.explained_by) if link.explained_by else None,
         "explains": [shown(other) for other in link.explains],
         "title": {language: text or name.replace("_", " ") for language, text in title.items()},
-        "evidence": evidence(issue, facts),
+        "evidence": told,
         "advice": localized(issue.advice),
         "fix": _remedy(issue, scope),
         "sources": list(issue.sources),
@@ -179,14 +238,14 @@ def _finding(
         )
     if behind and not link.explained_by:
         cause, waiver = shown(behind[0]), behind[1]
-        told = {
+        because = {
             "en": f"Its cause is known, {cause}, and waived until {waiver.until} ({waiver.reason}).",
             "fr": f"Sa cause est connue, {cause}, et fait l'objet d'une dérogation jusqu'au {waiver.until} ({waiver.reason}).",
         }
         if "no_fix" in finding and not issue.explains:  # a mere symptom: its no_fix would say that nobody knows the cause
-            finding["no_fix"] = told
+            finding["no_fix"] = because
         else:
-            notes.append(told)
+            notes.append(because)
     if notes:
         finding["note"] = {language: " ".join(note[language] for note in notes) for language in notes[0]}
     return finding
@@ -230,21 +289,12 @@ def _host(
         verdict = "unclassified"
     else:
         verdict = "advice" if severities else "clear"
-    scopes = {name: Scope(facts, name) for name in waived}
     host: Diagnosis = {
         "verdict": verdict,
         "checked": len(passed) + len(findings) + len(waived),
-        "findings": sorted(findings, key=lambda finding: (finding["rank"], SEVERITIES.index(finding["severity"]), finding["id"])),
+        "findings": sorted(findings, key=_order),
         "unknown": unknown,
-        "waived": [
-            {
-                "id": name,
-                "reason": waiver.reason,
-                "until": waiver.until,
-                "title": {language: clean_line(scopes[name].text(text)) for language, text in catalogue[name].title.items()},
-            }
-            for name, waiver in waived.items()
-        ],
+        "waived": [_waived(name, waiver, Scope(facts, name), catalogue[name]) for name, waiver in waived.items()],
         "passed": passed,
         "probes": _probes(facts),
     }
@@ -260,6 +310,11 @@ def _host(
     if facts.get("recorded"):
         host["recorded"] = True
     return host
+
+
+def _waived(name: str, waiver: Waiver, scope: Scope, issue: KnownIssue) -> dict[str, t.Any]:
+    title = {language: clean_line(scope.text(text)) for language, text in issue.title.items()}
+    return {"id": name, "reason": waiver.reason, "until": waiver.until, "title": title}
 
 
 def _unclassified(facts: Facts) -> list[dict[str, t.Any]]:

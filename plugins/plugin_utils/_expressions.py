@@ -21,9 +21,10 @@ import jinja2.sandbox
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line, clean_text, human_bytes, human_duration
 
 FACT_NAMES = frozenset(
-    "schema time_epoch host probes recorded seconds install services environment disk memory database redis sidekiq web streaming "
+    "schema time_epoch host clock probes recorded seconds install services environment disk memory database redis sidekiq web streaming "
     "proxy assets media logs network remediation probe_post".split()
 )
+FLEET_NAMES = frozenset({"hosts", "instance"})  # of an issue that sees all hosts of an instance
 FUNCTIONS = frozenset({"seen", "fresh", "age", "units", "probe"})
 NEVER_SECONDS = 1e9  # the age of what was not seen at all
 ROLES = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "pooler")
@@ -110,18 +111,19 @@ _STRICT = _environment(jinja2.StrictUndefined, None)
 _TEXT = _environment(_Lenient, _shown)
 
 
-def check(source: str, *, text: bool, item: bool = False, signatures: t.Container[str] = (), issue: str = "") -> None:
+def check(source: str, *, text: bool, item: bool = False, signatures: t.Container[str] = (), issue: str = "", fleet: bool = False) -> None:
     """Raise ExpressionError for what would only fail later, on somebody's server: syntax, names, filters, signatures."""
     if text and "{" not in source:
         return
     tree = _parse(source, text=text)
-    allowed = FACT_NAMES | FUNCTIONS | ({"item"} if item else set())
+    allowed = (FLEET_NAMES if fleet else FACT_NAMES | FUNCTIONS) | ({"item"} if item else set())
     names = list(tree.find_all(jinja2.nodes.Name))
     # What a text sets itself (a loop's variable) is not asked for. jinja2.meta knows better, but compiles the whole text to find out.
     own = {node.name for node in names if node.ctx != "load"} | {"loop"}
     for name in sorted({node.name for node in names} - own):
         if name not in allowed and name not in _TEXT.globals:
-            raise ExpressionError(f'"{name}" is not the name of a fact (facts are {", ".join(sorted(FACT_NAMES))})')
+            known = "hosts, of which each has the facts and its name, and instance" if fleet else ", ".join(sorted(FACT_NAMES))
+            raise ExpressionError(f'"{name}" is not the name of a fact (facts are {known})')
     for node in tree.find_all((jinja2.nodes.Filter, jinja2.nodes.Test, jinja2.nodes.Call, jinja2.nodes.Include, jinja2.nodes.Import)):
         if isinstance(node, jinja2.nodes.Filter) and node.name not in _TEXT.filters:
             raise ExpressionError(f'there is no filter "{node.name}"')
@@ -234,10 +236,10 @@ class Scope:
         """State of a subset; "skipped" for one this host does not know."""
         return str(branch(self._facts, "probes", subset).get("state", "skipped"))
 
-    def condition(self, source: str) -> bool:
+    def condition(self, source: str, item: t.Any = None) -> bool:
         """Answer of a condition, or Undecided when a fact is absent or of a kind the expression cannot use."""
         try:
-            result = _expression(source)(**self._names)
+            result = _expression(source)(**self._names, **({} if item is None else {"item": item}))
             if isinstance(result, jinja2.Undefined):
                 raise Undecided
             return bool(result)
@@ -273,4 +275,16 @@ class Scope:
             if not isinstance(value, dict) or part not in value:
                 return False
             value = value[part]
+        return True
+
+
+class FleetScope(Scope):
+    """The facts of the hosts of one instance as the expressions of a known issue of scope fleet see them."""
+
+    def __init__(self, hosts: t.Mapping[str, t.Mapping[str, t.Any]], instance: t.Mapping[str, t.Any], issue: str) -> None:
+        super().__init__({}, issue)
+        self._names = {"hosts": [{**facts, "name": name} for name, facts in hosts.items()], "instance": instance}
+
+    def has(self, path: str) -> bool:
+        """Every host that the expressions see has what the issue needs."""
         return True

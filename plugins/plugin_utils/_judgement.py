@@ -21,6 +21,7 @@ _COMPARE: dict[str, t.Callable[[t.Any, t.Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 _MOST_OF_EACH = 12
+_OF_ANY_HOST = {"disk", "memory", "services", "logs", "remediation", "host", "clock", "time_epoch"}  # subsets that need no Mastodon
 _MOST_SAMPLES = 3
 
 
@@ -33,9 +34,9 @@ class Judgement(t.NamedTuple):
 def judge(issue: KnownIssue, facts: Facts) -> Judgement:
     """The state of a known issue. Undecided is never clear: what could not be read is unknown, with the reason."""
     lines_alone = alone(facts)
-    applies = _applies(issue, facts)
-    if applies is not None and not (lines_alone and applies.state == "unknown"):
-        return applies
+    about = applies(issue, facts)
+    if about is not None and not (lines_alone and about.state == "unknown"):
+        return about
     if lines_alone:
         return _judge_lines(issue, facts)
     if issue.noise:
@@ -49,6 +50,8 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
         except Undecided as error:
             undecided = undecided or (expression, str(error))
     missing = next((path for path in issue.needs if not scope.has(path)), None)
+    if not found and is_of_the_app(facts, [missing.split(".")[0]] if missing else subsets_of(undecided[0]) if undecided else []):
+        return Judgement("not_applicable")
     if found:
         for expression in issue.unless:
             try:
@@ -58,14 +61,19 @@ def judge(issue: KnownIssue, facts: Facts) -> Judgement:
                 continue  # counter-evidence nobody could read refutes nothing
         return Judgement("found")
     if missing:
-        return Judgement("unknown", _why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))
+        return Judgement("unknown", why_missing(facts, (missing.split(".")[0],), f"{missing} is not among the facts"))
     if undecided:
         expression, missing_fact = undecided
         return Judgement(
             "unknown",
-            _why_missing(facts, subsets_of(expression), f"a fact is missing: {missing_fact}" if missing_fact else "a fact is missing"),
+            why_missing(facts, subsets_of(expression), f"a fact is missing: {missing_fact}" if missing_fact else "a fact is missing"),
         )
     return Judgement("clear")
+
+
+def is_of_the_app(facts: Facts, subsets: t.Iterable[str]) -> bool:
+    """Whether this cannot be known of a host that has PostgreSQL, Redis or the proxy of an instance and nothing of Mastodon."""
+    return branch(facts, "install").get("found") is False and not set(subsets) <= _OF_ANY_HOST
 
 
 def alone(facts: Facts) -> bool:
@@ -97,12 +105,12 @@ def seen(issue: KnownIssue, facts: Facts) -> bool:
     return any(branch(found, f"{issue.id}.{name}").get("count") for name in issue.signatures)
 
 
-def _applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
+def applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
     """None when the issue is about such a host."""
     install = branch(facts, "install")
     if issue.roles:
         if "roles" not in install:
-            return Judgement("unknown", _why_missing(facts, ("install",), "the roles of this host are not known"))
+            return Judgement("unknown", why_missing(facts, ("install",), "the roles of this host are not known"))
         if not set(issue.roles) & set(entries(install["roles"])):
             return Judgement("not_applicable")
     bare = install.get("found") is False  # a database host of its own has neither a version nor a deployment
@@ -130,7 +138,7 @@ def _in_range(number: tuple[int, ...], compare: str, wanted: tuple[int, ...]) ->
     return _COMPARE[compare](number[: len(wanted)], wanted)
 
 
-def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
+def why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
     """The reason a probe gave, of the first of these subsets that did not end well."""
     probes = branch(facts, "probes")
     for subset in subsets:
@@ -152,7 +160,13 @@ def _why_missing(facts: Facts, subsets: t.Iterable[str], otherwise: str) -> str:
 
 def evidence(issue: KnownIssue, facts: Facts) -> list[Entry]:
     """What speaks for a finding: the facts the issue names, then the log lines of its signatures."""
-    scope = Scope(facts, issue.id)
+    told = named_facts(issue, Scope(facts, issue.id))
+    for name in issue.signatures:
+        told += _of_signature(f"{issue.id}.{name}", name, branch(facts, "logs", "signatures").get(f"{issue.id}.{name}"))
+    return told
+
+
+def named_facts(issue: KnownIssue, scope: Scope) -> list[Entry]:
     told: list[Entry] = []
     for item in issue.evidence:
         if not scope.has(item.fact):
@@ -162,8 +176,6 @@ def evidence(issue: KnownIssue, facts: Facts) -> list[Entry]:
         told += [{"fact": item.fact, "value": value} for value in values[:_MOST_OF_EACH]]
         if len(values) > _MOST_OF_EACH:
             told.append({"fact": item.fact, "value": f"+ {len(values) - _MOST_OF_EACH}"})
-    for name in issue.signatures:
-        told += _of_signature(f"{issue.id}.{name}", name, branch(facts, "logs", "signatures").get(f"{issue.id}.{name}"))
     return told
 
 

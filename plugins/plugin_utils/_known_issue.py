@@ -21,6 +21,7 @@ LANGUAGES = ("en", "fr")
 SEVERITIES = ("critical", "error", "warning", "advice")
 NOISE = "noise"  # seen in logs, and nobody's fault here: never a finding
 COMPONENTS = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "disk", "memory", "assets", "media", "environment", "services")
+SCOPES = ("host", "fleet")
 DEPLOYMENTS = ("systemd", "docker")
 ORIGINS = ("web", "sidekiq", "streaming", "proxy", "database", "redis", "pooler", "kernel", "system", "command")
 
@@ -68,6 +69,14 @@ class Alone:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """Of a state in Redis, which every host of an instance sees alike, only hosts of the role `by` tell; `once`: only one of them."""
+
+    by: str
+    once: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class KnownIssue:
     id: str
     title: Text
@@ -89,6 +98,13 @@ class KnownIssue:
     sources: tuple[dict[str, str], ...]
     alone: Alone | None = None
     strong: tuple[str, ...] = ()  # signatures that prove it where there are only log lines
+    scope: str = "host"
+    shared: Shared | None = None
+
+    @property
+    def fleet(self) -> bool:
+        """Whether its expressions see all hosts of an instance at once."""
+        return self.scope == "fleet"
 
     @property
     def noise(self) -> bool:
@@ -98,14 +114,20 @@ class KnownIssue:
 def read_issue(data: t.Any, name: str) -> KnownIssue:
     """The known issue of a parsed file called `<name>.yml`."""
     noise = isinstance(data, dict) and data.get("severity") == NOISE
-    if noise:  # there is nothing to decide, to advise or to mend
+    fleet = isinstance(data, dict) and data.get("scope") == "fleet"
+    if fleet:  # no host's log lines decide it, and no host can mend it
+        required = ("id", "scope", "title", "severity", "component", "needs", "when", "advice", "fix", "no_fix", "sources")
+        _keys(data, "", required=required, optional=("applies", "unless", "evidence", "explains"))
+        if data["fix"] is not None:
+            raise IssueError("fix", "must be null where the scope is fleet: a fix is done on a host")
+    elif noise:  # there is nothing to decide, to advise or to mend
         _keys(data, "", required=("id", "title", "severity", "component", "signatures", "sources"), optional=("applies",))
     else:
         _keys(
             data,
             "",
             required=("id", "title", "severity", "component", "when", "advice", "sources"),
-            optional=("applies", "signatures", "needs", "unless", "evidence", "explains", "fix", "no_fix", "alone"),
+            optional=("applies", "scope", "shared", "signatures", "needs", "unless", "evidence", "explains", "fix", "no_fix", "alone"),
         )
     identifier = _string(data["id"], "id")
     if not ID.match(identifier):
@@ -137,6 +159,8 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
         sources=_sources(data["sources"]),
         alone=_alone(data["alone"]) if "alone" in data else None,
         strong=tuple(name for name in signatures if name not in weak),
+        scope=_one_of(data.get("scope", "host"), "scope", SCOPES),
+        shared=_shared(data["shared"]) if "shared" in data else None,
     )
 
 
@@ -161,10 +185,10 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
         sources += [(f"{key}.options.{name}", text, True, False) for name, text in remedy.options.items()]
         if remedy.when is not None:
             sources.append((f"{key}.when", remedy.when, False, False))
-    sources += [(f"explains.{target}.when", text, False, False) for target, text in issue.explains.items() if text is not None]
+    sources += [(f"explains.{target}.when", text, False, issue.fleet) for target, text in issue.explains.items() if text is not None]
     for key, source, text, item in sources:
         try:
-            _expressions.check(source, text=text, item=item, signatures=signatures, issue=issue.id)
+            _expressions.check(source, text=text, item=item, signatures=signatures, issue=issue.id, fleet=issue.fleet)
         except _expressions.ExpressionError as error:
             raise IssueError(key, str(error)) from None
 
@@ -278,6 +302,11 @@ def _signatures(data: t.Any) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
         if _boolean(signature.get("weak", False), f"{key}.weak"):
             weak.add(name)
     return result, weak
+
+
+def _shared(data: t.Any) -> Shared:
+    _keys(data, "shared", required=("by",), optional=("once",))
+    return Shared(_one_of(data["by"], "shared.by", ("sidekiq", "redis")), _boolean(data.get("once", False), "shared.once"))
 
 
 def _alone(data: t.Any) -> Alone:

@@ -162,7 +162,9 @@ class Remediation:
         return t.cast("Result", self._diagnosis()["hosts"][self.host])
 
     def _observe(self, log_since: str) -> None:
-        self.facts[self.host] = self.door.observe(log_since)
+        instance = branch(self.facts[self.host], "host").get("instance")  # told by a variable, which the host does not know
+        observed = self.door.observe(log_since)
+        self.facts[self.host] = {**observed, "host": {**branch(observed, "host"), "instance": instance}} if instance else observed
         self.observed = True
 
     def _refresh(self) -> bool:

@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import pickle
+import secrets
 import tempfile
 import time
 import typing as t
@@ -55,6 +56,21 @@ def catalogue(directories: t.Iterable[str]) -> _catalogue.Catalogue:
     """Every known issue, read and checked once in a run: by the task that reads the facts, for those that judge them."""
     absolute = [str(pathlib.Path(name).expanduser().absolute()) for name in directories]
     return remembered("catalogue", absolute, lambda: _catalogue.load(absolute))
+
+
+def secret(name: str) -> str:
+    """64 hexadecimal digits, the same for all hosts of this run and for no other; empty when there is no place to share them."""
+    path = _folder() / f"mastodon-secret-{name}"
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            handle, temporary = tempfile.mkstemp(dir=path.parent)
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
+                stream.write(secrets.token_hex(32))
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)  # of the hosts' processes the first decides; what would replace its file could differ
+            os.unlink(temporary)
+        return path.read_text(encoding="ascii")
+    return ""
 
 
 def leave_summary(text: str) -> None:

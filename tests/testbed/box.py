@@ -123,16 +123,20 @@ class Box(Client):
         self.set_env(DB_HOST="127.0.0.1", DB_PORT=str(port), DB_PASS=password)
         self.restart_mastodon()
 
-    def use_stores_of(self, other: Box) -> None:
-        """Become a second server of the instance of `other`: with its PostgreSQL and Redis over the network, and none of its own."""
-        opened = f"""
+    def serve(self, *others: Box) -> None:
+        """Open PostgreSQL and Redis to other boxes."""
+        lines = "".join(f"host mastodon_production mastodon {other.address}/32 scram-sha-256\\n" for other in others)
+        self.run(f"""
         echo "listen_addresses = '*'" >$(echo /etc/postgresql/*/main/conf.d)/standin.conf
-        echo 'host mastodon_production mastodon {self.address}/32 scram-sha-256' >>$(echo /etc/postgresql/*/main/pg_hba.conf)
+        printf '{lines}' >>$(echo /etc/postgresql/*/main/pg_hba.conf)
         sed -i -e 's/^bind .*/bind */' -e 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf
         systemctl restart postgresql redis-server
-        """
+        """)
+
+    def use_stores_of(self, other: Box) -> None:
+        """Become a second server of the instance of `other`: with its PostgreSQL and Redis over the network, and none of its own."""
         other.wait_for_services()
-        other.run(opened)
+        other.serve(self)
         other.restart_mastodon()
         self.wait_for_services()
         self.run("systemctl stop mastodon-web mastodon-sidekiq 'mastodon-streaming*'; systemctl disable --now redis-server postgresql")
@@ -152,8 +156,13 @@ class Box(Client):
     def ready(self, timeout: float = 90) -> float:
         """Wait until a post through nginx is accepted and its job is done; seconds it took."""
         begin = time.monotonic()
-        deadline = begin + timeout
         self.wait_for_services(timeout)
+        self.accepts_posts(timeout)
+        return time.monotonic() - begin
+
+    def accepts_posts(self, timeout: float = 90) -> None:
+        """The same where it has not all of an instance: wherever the job is done."""
+        deadline = time.monotonic() + timeout
         posted: str | None = None
         trouble = "no answer yet"
         while time.monotonic() < deadline:
@@ -169,7 +178,7 @@ class Box(Client):
                 posted, trouble = json.loads(answer.body)["id"], "the post was accepted but its job is not done"
                 continue
             elif any(status["id"] == posted for status in json.loads(answer.body)):
-                return time.monotonic() - begin
+                return
             time.sleep(0.1)
         raise self._not_ready(timeout, trouble)
 

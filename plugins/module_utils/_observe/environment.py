@@ -10,6 +10,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._fingerprint import fingerprints
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
@@ -21,6 +22,8 @@ SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "
          "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
          "RAILS_LOG_LEVEL", "LOG_LEVEL", "PREPARED_STATEMENTS", "RAILS_SERVE_STATIC_FILES", "MASTODON_USE_LIBVIPS", "MALLOC_ARENA_MAX",
          "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "PAPERCLIP_ROOT_PATH")
+# Beside the required keys: what web and Sidekiq must have alike, wherever they run.
+SAME_EVERYWHERE = ("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY")
 _PLAIN = re.compile(r"^[\w./:,\[\] *-]{0,200}$")
 SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|_KEY$|_KEY_|_SALT$|_KEY_ID$|_DSN$", re.IGNORECASE)
 URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:([^@\s]+)@")
@@ -62,8 +65,11 @@ def secrets(install: dict[str, Any]) -> list[str]:
     return [value for value in found if len(value) >= 4]
 
 
-def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
-    """The subset. State failed with `_reason` when a file is malformed, denied when neither files nor processes may be read."""
+def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The subset. options: {"fingerprint_key": 64 hex digits, or empty for no fingerprints}.
+
+    State failed with `_reason` when a file is malformed, denied when neither files nor processes may be read.
+    """
     number = tuple(install.get("version", {}).get("number", (99,)))
     required = list(rules(number).required_keys)
     dotenv = install["_dotenv"]
@@ -89,6 +95,8 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         "settings": shown(effective),
         "secrets": {key: _length(value) for key, value in sorted(effective.items()) if SECRET.search(key) and re.match(r"^[A-Z]\w*$", key)},
     }
+    if options["fingerprint_key"]:
+        result["fingerprints"] = fingerprints(options["fingerprint_key"], effective, required + list(SAME_EVERYWHERE))
     _check_access(install, apps)
     result["login_shell"] = login_shell(host, install)
     problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]

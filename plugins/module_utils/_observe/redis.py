@@ -51,7 +51,8 @@ def _ask(host: Host, where: Target, minimum: str, install: dict[str, Any]) -> di
     saves = not (isinstance(snapshots, list) and len(snapshots) == 2 and not snapshots[1])
     misconf = info.get("rdb_last_bgsave_status") == "err" and stops_writes and saves
     facts.update(
-        reachable=True, version=info.get("valkey_version") or info.get("redis_version", ""), role=info.get("role", ""),
+        reachable=True, run_id=info.get("run_id", "")[:40],
+        version=info.get("valkey_version") or info.get("redis_version", ""), role=info.get("role", ""),
         version_supported=_version(info.get("redis_version", "")) >= _version(minimum), loading=info.get("loading") == "1",
         rdb_last_bgsave_status=info.get("rdb_last_bgsave_status", ""), aof_last_write_status=info.get("aof_last_write_status", ""),
         writable=not misconf and info.get("role") == "master" and info.get("aof_last_write_status") != "err"

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import act
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
@@ -30,6 +30,7 @@ SETTINGS = "/etc/fediops.mastodon/diagnose.json"
 SECRETS = "/etc/fediops.mastodon/diagnose.secrets.json"
 FILE = "fediops_mastodon_diagnosis.prom"
 MAX_DIAGNOSIS_BYTES = 64 << 20
+_INSTANCE = " (instance)"
 _RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z")
 
 
@@ -68,7 +69,7 @@ def judged(
     here = platform.node()
     states = state.setdefault("hosts", {})
     notices: Dict[str, List[Dict[str, Any]]] = {}
-    for name, host in diagnosis.get("hosts", {}).items():
+    for name, host in _places(diagnosis, states).items():
         own = states.setdefault(name, {})
         found = {each["id"]: each for each in host["findings"] if each["rank"] == 1 and each["severity"] != "advice"}
         explained = {each["id"] for each in host["findings"]} - set(found)
@@ -89,13 +90,28 @@ def judged(
     return notices
 
 
+def _places(diagnosis: Dict[str, Any], told: Iterable[str]) -> Dict[str, Any]:
+    """Hosts, and in their form the instances of which something was found between hosts, or was told before."""
+    if not diagnosis:
+        return {}
+    places = dict(diagnosis["hosts"])
+    fleet = diagnosis.get("fleet", {})
+    entries = [(each, key) for key in ("findings", "unknown") for each in fleet.get(key, ())]
+    names = [each["instance"]["name"] + _INSTANCE for each, _key in entries] + [name for name in told if name.endswith(_INSTANCE)]
+    places.update({name: {"findings": [], "unknown": [], "verdict": ""} for name in names})
+    for each, key in entries:
+        places[each["instance"]["name"] + _INSTANCE][key].append(each)
+    return places
+
+
 def findings(diagnosis: Dict[str, Any], now: float) -> metrics.Metrics:
     """The findings for Prometheus."""
     found = metrics.Metrics()
     found.add("diagnosis_last_success_timestamp_seconds", "gauge", "When the full diagnosis last came to its end.", now)
-    for name, host in sorted(diagnosis["hosts"].items()):
+    places = sorted(_places(diagnosis, ()).items())
+    for name, host in places:
         found.add("diagnosis_unknown", "gauge", "Known issues that could not be checked.", len(host["unknown"]), host=name)
-    for name, host in sorted(diagnosis["hosts"].items()):
+    for name, host in places:
         for each in host["findings"]:
             found.add(
                 "finding",

@@ -33,6 +33,7 @@ _MOST_NAMES = 12
 def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
     style, script = _asset("page.css"), _asset("page.js")
     hosts = [_host(number, name, host, diagnosis) for number, (name, host) in enumerate(view.hosts_worst_first(diagnosis))]
+    wholes = [_host(len(hosts) + number, name, whole, diagnosis) for number, (name, whole) in enumerate(view.wholes(diagnosis))]
     return _template().render(
         language=language,
         style=markupsafe.Markup(style),  # noqa: S704  our own files, allowed by hash
@@ -42,8 +43,9 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
         verdict=diagnosis["verdict"],
         headline={other: _headline(diagnosis, hosts, other) for other in LANGUAGES},
         hosts=hosts,
+        sections=[*wholes, *hosts],
         totals=[(verdict, sum(1 for host in hosts if host["verdict"] == verdict)) for verdict in _totalled(hosts)],
-        causes=_causes(hosts),
+        causes=_causes([*wholes, *hosts]),
         columns=_columns(hosts, diagnosis),
         open_all=len(hosts) <= OPEN_UP_TO,
     )

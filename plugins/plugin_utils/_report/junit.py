@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import acts, view
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.texts import text
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report.view import Diagnosis, Finding, Host
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_text
@@ -20,6 +20,8 @@ def render(diagnosis: Diagnosis, language: str = "en") -> str:
     suites = ET.Element("testsuites", name="fediops.mastodon")
     for name, host in diagnosis["hosts"].items():
         _suite(suites, name, host, diagnosis, language)
+    for name, whole in view.wholes(diagnosis):
+        _suite(suites, name, whole, diagnosis, language)
     for key in ("tests", "failures", "skipped"):
         suites.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
     ET.indent(suites)

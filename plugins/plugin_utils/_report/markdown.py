@@ -45,6 +45,8 @@ def render(diagnosis: view.Diagnosis, language: str = "en") -> str:
     run = diagnosis["run"]
     made = text("made", language, when=run["started"], what=f"fediops.mastodon {run['collection']}")
     lines = [f"# {text('page_title', language)}: {text(diagnosis['verdict'], language)}", "", made, ""]
+    for name, whole in view.wholes(diagnosis):
+        lines += _host(name, whole, language, run)
     shown = 0
     quiet = 0
     for name, host in view.hosts_worst_first(diagnosis):

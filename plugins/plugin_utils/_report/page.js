@@ -21,7 +21,7 @@
 
   function filter() {
     let shown = 0;
-    for (const list of [rows, sections]) {
+    for (const list of [sections, rows]) {
       shown = 0;
       for (const element of list) {
         const fits = (!verdict || element.dataset.state === verdict) && element.dataset.host.includes(name);
@@ -29,7 +29,7 @@
         if (fits) shown += 1;
       }
     }
-    status.textContent = status.dataset[root.lang].replace("{n}", shown).replace("{of}", sections.length);
+    status.textContent = status.dataset[root.lang].replace("{n}", shown).replace("{of}", rows.length);
   }
 
   function language(code) {

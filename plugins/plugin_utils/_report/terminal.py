@@ -51,6 +51,8 @@ def render(diagnosis: view.Diagnosis, *, language: str = "en", width: int = 100,
         page.line(
             page.paint("clear", text("clear", language).upper()) + "  " + count("clear_hosts_one", "clear_hosts_many", len(quiet), language)
         )
+    for name, whole in view.wholes(diagnosis):
+        page.host(name, whole)
     if where:
         page.line("")
         page.line(text("report_in", language, where=clean_line(where)))

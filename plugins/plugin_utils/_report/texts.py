@@ -59,6 +59,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "headline_incomplete_many": ("{n} of {of} could not be fully checked", "{n} sur {of} n'ont pas pu être entièrement vérifiés"),
     "headline_unclassified_one": ("{n} of {of} shows errors that nobody knows", "{n} sur {of} montre des erreurs inconnues"),
     "headline_unclassified_many": ("{n} of {of} show errors that nobody knows", "{n} sur {of} montrent des erreurs inconnues"),
+    "headline_faults_none": ("Faults between the hosts, seen on {of} together", "Pannes entre les hôtes, vues sur {of} ensemble"),
+    "headline_incomplete_none": ("{of} could not be fully compared", "{of} : comparaison incomplète"),
     "headline_advice": ("No faults on {of}, some advice", "Aucune panne sur {of}, quelques conseils"),
     "headline_clear": ("No faults on {of}", "Aucune panne sur {of}"),
     # labels
@@ -167,5 +169,6 @@ def count(key_one: str, key_many: str, number: int, language: str) -> str:
 
 def headline(verdict: str, number: int, hosts: int, language: str) -> str:
     """The diagnosis in one sentence; `number` hosts have this verdict."""
-    key = f"headline_{verdict}" + (("_one" if number == 1 else "_many") if verdict in ("faults", "incomplete", "unclassified") else "")
+    many = "_one" if number == 1 else "_many" if number or not hosts or verdict == "unclassified" else "_none"
+    key = f"headline_{verdict}" + (many if verdict in ("faults", "incomplete", "unclassified") else "")
     return text(key, language, n=number, of=count("host_one", "host_many", hosts, language))

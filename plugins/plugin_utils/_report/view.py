@@ -23,6 +23,20 @@ def hosts_worst_first(diagnosis: Diagnosis) -> list[tuple[str, Host]]:
     return sorted(diagnosis["hosts"].items(), key=lambda item: (VERDICTS.index(item[1]["verdict"]), item[0]))
 
 
+def wholes(diagnosis: Diagnosis) -> list[tuple[str, Host]]:
+    """Instances as a whole in the form of hosts, those of which there is something to say: their findings stand between hosts."""
+    found: dict[str, Host] = {}
+    for key in ("findings", "unknown", "waived"):
+        for entry in diagnosis["fleet"].get(key, ()):
+            empty = {"checked": 0, "findings": [], "unknown": [], "waived": [], "passed": [], "probes": {}}
+            found.setdefault(f"{entry['instance']['name']} (instance)", empty)[key].append(entry)
+    for host in found.values():
+        severities = {finding["severity"] for finding in host["findings"]}
+        waived = "advice" if severities else "clear"
+        host["verdict"] = "faults" if severities & set(FAULTS) else "incomplete" if host["unknown"] else waived
+    return sorted(found.items(), key=lambda item: (VERDICTS.index(item[1]["verdict"]), item[0]))
+
+
 def roots(host: Host) -> list[Finding]:
     """Root causes that are faults, then advice: what a reader has to act upon."""
     return sorted(

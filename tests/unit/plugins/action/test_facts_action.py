@@ -53,9 +53,11 @@ def test_signatures_come_from_the_catalogue(tmp_path, monkeypatch):
     )
     result = module._facts({})
     assert module.asked["signatures"]["disk_full.pg_diskfull"]["match"] == "PG::DiskFull"
-    assert set(module.asked) == {"signatures", "gather_timeout"}
+    assert set(module.asked) == {"signatures", "gather_timeout", "fingerprint_key"}
     assert result["ansible_facts"]["mastodon"]["seconds"] >= 0
-    assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {"catalogue", "signatures"}  # remembered for the other hosts
+    kept = {path.name.split("-")[1] for path in tmp_path.iterdir()}
+    assert kept == {"catalogue", "signatures", "secret"}  # for the other hosts
+    assert module.asked["fingerprint_key"] == mastodon_facts._run_folder.secret("fingerprints")
 
 
 @pytest.mark.parametrize(

@@ -240,3 +240,15 @@ def test_diagnosis_by_the_clock_tells_what_is_new_and_what_is_over():
         ("clear", "diagnosis_failed"), ("clear", "disk_full"), ("clear", "redis_down"),
     ]  # fmt: skip
     assert events(state, diagnosis(verdict="clear")) == []
+
+
+def test_what_is_wrong_between_hosts_is_told_of_the_instance():
+    instance = {"name": "a", "hosts": ["a", "b"]}
+    finding = {"id": "version_drift", "rank": 1, "severity": "warning", "title": {"en": "T"}, "instance": instance}
+    found = {**diagnosis(verdict="clear"), "fleet": {"findings": [finding]}}
+    state = {}
+    assert events(state, found) == [("a (instance)", "alert", "version_drift")]
+    assert 'fediops_mastodon_finding{host="a (instance)",issue="version_drift",rank="1"' in schedule.findings(found, 1.0).text()
+    assert events(state, {}, problem="no Ansible")[0][1:] == ("alert", "diagnosis_failed")
+    gone = events(state, diagnosis(verdict="clear"))
+    assert ("a (instance)", "clear", "version_drift") in gone

@@ -165,7 +165,7 @@ def two_hosts():
     for name in ("web", "sidekiq", "redis", "media"):
         del database[name]
         database["probes"][name] = {"state": "skipped", "seconds": 0.0}
-    web = hosts.healthy(database=hosts.broken()["database"], web=hosts.broken()["web"])
+    web = hosts.healthy(database={**hosts.broken()["database"], "address": "db.internal:5432"}, web=hosts.broken()["web"])
     web["install"]["roles"] = ["web"]
     return {"db1": database, "web1": web}
 

@@ -86,7 +86,7 @@ def test_a_cause_elsewhere_is_named():
     database = hosts.healthy()
     database["disk"] = hosts.broken()["disk"]
     database["install"]["roles"] = ["database"]
-    web = hosts.healthy(database=hosts.broken()["database"])
+    web = hosts.healthy(database={**hosts.broken()["database"], "address": "db.internal:5432"})
     web["install"]["roles"] = ["web"]
     text = terminal.render(hosts.diagnose({"db1": database, "web1": web}))
     assert "caused by db1/disk_full" in text
