@@ -129,7 +129,7 @@ def applies(issue: KnownIssue, facts: Facts) -> Judgement | None:
         subset = issue.asked.split(".")[0]
         if branch(facts, "probes", subset).get("state", "skipped") in ("ok", "skipped"):
             return Judgement("not_applicable")
-        return Judgement("unknown", _why_missing(facts, (subset,), f"{issue.asked} is not among the facts"))
+        return Judgement("unknown", why_missing(facts, (subset,), f"{issue.asked} is not among the facts"))
     return None
 
 
