@@ -9,11 +9,10 @@ import re
 import time as clock
 import zlib
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 PARTS = (16 << 20, 1 << 30)  # bytes from the end: first few, and when the time in question lies before them, more
+BLOCK_BYTES = 1 << 20
 BEFORE = 200  # lines looked back at for a time
 ROTATED = 40  # files of one log
 _ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?\Z")
@@ -64,12 +64,17 @@ def find(host: Host, path: str, needles: Sequence[bytes], since: float, source: 
     return found[-MOST_HITS:]
 
 
-def window(host: Host, path: str, since: float, until: float, source: Source) -> list[Record]:
-    """Every line between these times; one without a time belongs to the one before it."""
+def window(host: Host, path: str, spans: Sequence[Span], source: Source) -> list[Record]:
+    """Every line of these spans, which are in order; one without a time belongs to the one before it."""
     records: list[Record] = []
+    since, until = spans[0].since, spans[-1].until
     for part in PARTS:
         reader = _Reader(host, path, part, source.origin)
-        records = [Record(time, source.origin, path, 0, line) for time, line in reader.lines(since, until, ())]
+        records = [
+            Record(time, source.origin, path, 0, line)
+            for time, line in reader.lines(since, until, ())
+            if any(span.since <= time <= span.until for span in spans)
+        ]
         if not reader.starts_after(since):
             break
     reader.tell(source, since)
@@ -105,23 +110,49 @@ class _Reader:
     def lines(self, since: float, until: float, needles: Sequence[bytes]) -> Iterator[tuple[float, str]]:
         """(time, text) of the lines between these times, of those that hold a needle when there are any."""
         current = self.written if self.timeless else 0.0
-        before: deque[bytes] = deque(maxlen=BEFORE)
-        for number, line in enumerate(logs._split(self._chunks())):
-            if number == 0 and self.stream.truncated:
-                continue  # half a line
-            hit = not needles or any(needle in line for needle in needles)
-            if not hit and (self.timeless or self.first is not None):
-                before.append(line)
+        before: list[bytes] = []
+        for number, block in enumerate(self._blocks()):
+            known = self.timeless or self.first is not None
+            if known and needles and not any(needle in block for needle in needles):
+                before = block[-65536:].split(b"\n")[-BEFORE:]
                 continue
-            text, when = self._timed(line)
-            while when is None and before:  # it has no time of its own: that of the line it follows
-                when = self._timed(before.pop())[1]
-            before.clear()
-            if when is not None:
-                current = when
-                self.first = current if self.first is None else self.first
-            if hit and since <= current <= until:
-                yield current, text
+            lines = block.split(b"\n")
+            if number == 0 and self.stream.truncated:
+                del lines[0]  # half a line
+            ends = None if needles or not known or self.timeless else self._time_before(lines[-BEFORE:])
+            if ends is not None and ends < since:  # nothing in it is as young as that
+                current = ends
+                continue
+            for at, line in enumerate(lines):
+                hit = bool(line) and (not needles or any(needle in line for needle in needles))
+                if not hit and (self.timeless or self.first is not None):
+                    continue
+                text, when = self._timed(line)
+                if when is None and hit and needles and not self.timeless:  # it has no time of its own: that of the line it follows
+                    when = self._time_before([*before, *lines[max(0, at - BEFORE) : at]])
+                if when is not None:
+                    current = when
+                    self.first = current if self.first is None else self.first
+                if hit and since <= current <= until:
+                    yield current, text
+                elif not needles and current > until + 60.0:
+                    return
+            before = lines[-BEFORE:]
+
+    def _time_before(self, lines: Sequence[bytes]) -> float | None:
+        return next((when for when in (self._timed(line)[1] for line in reversed(lines)) if when is not None), None)
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Whole lines, about BLOCK_BYTES of them at once; a longer line comes in pieces."""
+        rest = b""
+        for chunk in self._chunks():
+            rest += chunk
+            if len(rest) >= BLOCK_BYTES:
+                cut = rest.rfind(b"\n") + 1 or len(rest)
+                yield rest[:cut]
+                rest = rest[cut:]
+        if rest:
+            yield rest
 
     def _timed(self, line: bytes) -> tuple[str, float | None]:
         text, when, zone = logs._timed(self.origin, line)

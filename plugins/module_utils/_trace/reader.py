@@ -47,12 +47,11 @@ class Reader:
         wanted = set(origins)
         units = {name: role for name, role in self.units.items() if not wanted or role in wanted}
         found: list[Record] = []
-        for since, until in spans:
-            for origin, path in self.places:
-                if not wanted or origin in wanted:
-                    found += self._try(origin, path, "file", partial(files.window, self.host, path, since, until))
-            if units:
-                found += self._try("system", "journal", "journal", partial(journal.window, self.host, units, since, until, self.deadline))
+        for origin, path in self.places if spans else ():
+            if not wanted or origin in wanted:
+                found += self._try(origin, path, "file", partial(files.window, self.host, path, spans))
+        for since, until in spans if units else ():
+            found += self._try("system", "journal", "journal", partial(journal.window, self.host, units, since, until, self.deadline))
         return found
 
     @property

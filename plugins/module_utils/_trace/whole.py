@@ -75,7 +75,7 @@ def stacks(linked: Iterable[Linked]) -> list[dict[str, Any]]:
             stack.cause(fields)
         elif stack is not None and kind == "frame":
             stack.frame(entry.line.text.strip())
-        elif stack is not None and kind == "statement":
+        elif stack is not None:
             stack.about(strip_controls(entry.record.text))
     if quick is not None and not found:
         found.append(quick)
