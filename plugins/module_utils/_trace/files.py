@@ -144,15 +144,18 @@ class _Reader:
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, about BLOCK_BYTES of them at once; a longer line comes in pieces."""
-        rest = b""
+        parts: list[bytes] = []
+        size = 0
         for chunk in self._chunks():
-            rest += chunk
-            if len(rest) >= BLOCK_BYTES:
-                cut = rest.rfind(b"\n") + 1 or len(rest)
-                yield rest[:cut]
-                rest = rest[cut:]
-        if rest:
-            yield rest
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= BLOCK_BYTES:
+                whole = b"".join(parts)
+                cut = whole.rfind(b"\n") + 1 or size
+                yield whole[:cut]
+                parts, size = [whole[cut:]], size - cut
+        if size:
+            yield b"".join(parts)
 
     def _timed(self, line: bytes) -> tuple[str, float | None]:
         text, when, zone = logs._timed(self.origin, line)
