@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from live import Box
+from live import ROOT, Box
 from split import Split, started
 
 LIVE = "/home/mastodon/live"
@@ -167,6 +168,53 @@ def test_versions_that_differ(hosts: Split, tmp_path: Path) -> None:
         hosts.worker.put(path, before, 0o644, "mastodon:mastodon")
     assert roots(diagnosis) == [("fleet", "version_drift")], output
     assert newest[0] in diagnosis["fleet"]["findings"][0]["title"]["en"]
+
+
+# Boxes share the clock of their kernel, so this one's programs are told another time. What is proven: that a host whose clock is
+# ahead is found by it. What is not: anything that only a kernel with a wrong clock of its own does.
+SHIFT = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *at) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int done = real(clock, at);
+  if (!done && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) at->tv_sec += 300;
+  return done;
+}
+int gettimeofday(struct timeval *at, void *zone) {
+  struct timespec now;
+  int done = clock_gettime(CLOCK_REALTIME, &now);
+  at->tv_sec = now.tv_sec, at->tv_usec = now.tv_nsec / 1000;
+  return done;
+}
+time_t time(time_t *at) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (at) *at = now.tv_sec;
+  return now.tv_sec;
+}
+"""
+
+
+@pytest.mark.thorough
+def test_clocks_that_differ(hosts: Split, tmp_path: Path) -> None:
+    subprocess.run([ROOT / "tools" / "packages", "gcc", "libc6-dev"], check=True)
+    (tmp_path / "shift.c").write_text(SHIFT)
+    library = tmp_path / "shift.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, tmp_path / "shift.c", "-ldl"], check=True)
+    hosts.worker.put("/usr/local/lib/shift.so", library.read_bytes(), 0o755)
+    hosts.worker.put("/etc/ld.so.preload", "/usr/local/lib/shift.so\n")
+    try:
+        diagnosis, output = hosts.diagnose(tmp_path)
+    finally:
+        hosts.worker.run("rm /etc/ld.so.preload")
+    assert roots(diagnosis) == [("fleet", "clocks_differ")], output
+    told = [each["value"] for each in diagnosis["fleet"]["findings"][0]["evidence"]]
+    least, most = (float(told[-1].split(" ")[number]) for number in (1, 3))
+    assert told[-1].startswith(f"{hosts.worker.name}: ") and least <= 300 <= most, told
 
 
 @pytest.mark.thorough
