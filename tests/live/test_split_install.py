@@ -233,5 +233,3 @@ def test_a_redis_of_its_own(hosts: Split, tmp_path: Path) -> None:
         hosts.web.accepts_posts()
     assert roots(diagnosis) == [("fleet", "stores_differ")], output
     assert caused(diagnosis, hosts.web).get("sidekiq_not_running") == "fleet/stores_differ", output
-
-

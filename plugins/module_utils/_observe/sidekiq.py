@@ -59,7 +59,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         "threads": sum(each["concurrency"] for each in live), "busy": sum(each["busy"] for each in live),
         "expected_queues": expected, "unconsumed_queues": [name for name in expected if name not in taken],
         "queues": [each for each in facts_of_queues if each["size"] or each["name"] in expected],
-        "schedulers": sum(1 for each in live if "scheduler" in each["queues"]),
+        "schedulers": sum(1 for each in live if "scheduler" in each["queues"] and not each["quiet"]),
         "retry_size": _number(retry), "dead_size": _number(dead), "scheduled_size": _number(scheduled),
         "retry_errors": _errors(failing),
     }
