@@ -57,6 +57,7 @@ class ActionModule(HostAction):
         told = job.run()
         result["changed"] = door.changed or (job.check_mode and any(step["state"] == "planned" for step in told["steps"]))
         result["remediation"] = wrap_var(told)  # type: ignore[no-untyped-call]
+        result["waits_for"] = job.waits_for()
         if door.diff and self._task.diff:
             result["diff"] = door.diff
         if job.observed:

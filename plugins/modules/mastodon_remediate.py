@@ -79,6 +79,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+waits_for:
+  description: Hosts with the causes of what is found on this one. When one of them was worked on, look at this one again.
+  returned: always, but for bad input
+  type: list
+  elements: str
 remediation:
   description: What was done.
   returned: always, but for bad input

@@ -147,7 +147,8 @@ def _steps(host: str, diagnosed: t.Mapping[str, t.Any], facts: t.Mapping[str, t.
         step: Step = {
             "fix": name,
             "issues": [finding["id"]],
-            "covers": [finding["id"], *finding["explains"]],
+            # What it explains on other hosts is cured there by nobody; they are looked at again.
+            "covers": [finding["id"], *(name for name in finding["explains"] if "/" not in name)],
             "impact": fix["impact"],
             "phase": FIXES[name].phase,
             "options": options,

@@ -135,6 +135,11 @@ class Remediation:
         self._note(run, due, before, after)
         self._observe(self.log_since)
 
+    def waits_for(self) -> list[str]:
+        """Hosts on which the causes are of what is found here: when one of them was worked on, this one is to be looked at again."""
+        causes = [finding["explained_by"] for finding in self._diagnosed()["findings"] if "/" in (finding["explained_by"] or "")]
+        return sorted({cause.rpartition("/")[0] for cause in causes} & set(self.facts))
+
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _plan(self) -> Plan:
