@@ -56,6 +56,9 @@ _PGBOUNCER = re.compile(
 _REDIS = re.compile(r"(?:\[?\d+\]?:?[A-Z] )?(\d{1,2}) (\w{3})(?: (\d{4}))? (\d\d:\d\d:\d\d)(\.\d+)? ([.\-*#]) (.*)", re.S)
 _REDIS_SEVERITY = {".": "debug", "-": "info", "*": "info", "#": "warn"}
 _UNIT = re.compile(r"([\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap)): (.*)", re.S)
+_UNIT_OLD = re.compile(  # systemd before 230
+    r"Unit ([\w@.\\:-]{1,250}\.service) entered failed state|([\w@.\\:-]{1,250}\.service):? start request repeated too quickly"
+)
 _EVENTS = (
     ("Main process exited", "exited"),
     ("Failed with result", "failed"),
@@ -178,6 +181,10 @@ def redis(text: str) -> Line:
 def system(text: str) -> Line:
     """What systemd says of a unit. fields: unit, event (exited failed restart oom step limit), absent when it is neither."""
     fields: Dict[str, Any] = {}
+    old = _UNIT_OLD.match(text)
+    if old:
+        said = "Failed with result 'exit-code'." if old.group(1) else "Start request repeated too quickly."
+        text = f"{old.group(1) or old.group(2)}: {said}"
     match = _UNIT.match(text)
     if match:
         fields["unit"] = match.group(1)

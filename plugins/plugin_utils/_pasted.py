@@ -28,6 +28,10 @@ _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts pla
 _MOST_PARTS = 2000
 # Colours as less, rsyslog and JSON print their escape character.
 _PRINTED_COLOURS = re.compile(r"(?:\^\[|#033|\\(?:e|x1[bB]|u001[bB]|033)|\u241b)\[[0-9;]{0,12}m")
+# A quotation in a mail or a ticket; not what npm prints before the commands it runs.
+_QUOTE = re.compile(
+    r"> {0,2}(?=[●○×*] \S+\.service|\s+(?:Active|Loaded|Process|Main PID):|[^\W\d_]{3,5}\.? {1,2}\d{1,2} \d\d:\d\d|\[[0-9a-f]{8}-|\d{4}-\d\d-)"
+)
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
 
@@ -55,7 +59,7 @@ class Pasted:
         self._unit = ""
 
     def add(self, raw: bytes) -> None:
-        line = strip_prefix(_PRINTED_COLOURS.sub("", text_of(raw)))
+        line = strip_prefix(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
         composed = bool(line.service) and _FOREMAN.fullmatch(line.service) is None
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
