@@ -24,17 +24,35 @@ _LIBRARY = re.compile(
 )
 
 
+_MAILER = "ActionMailer::"
+
+
 class Libraries:
     """Feed the lines of each source in their order."""
 
     def __init__(self) -> None:
         self._told: Dict[Tuple[str, str], Tuple[str, int]] = {}
+        self._mailing: Dict[Tuple[str, str], bool] = {}  # threads that send mail
 
-    def told(self, source: str, line: Line, text: str) -> None:
-        """A line that is no backtrace line; ``text``: what may be heard of it."""
+    def job(self, source: str, line: Line) -> None:
+        """A line of Sidekiq that names the job its thread works on."""
+        key = (source, line.thread)
+        self._mailing.pop(key, None)
+        if line.fields["class"].startswith(_MAILER):
+            if len(self._mailing) >= _OPEN_LIMIT:
+                del self._mailing[next(iter(self._mailing))]
+            self._mailing[key] = True
+
+    def told(self, source: str, line: Line, text: str) -> str:
+        """A line that is no backtrace line; ``text``: what may be heard of it. Returns it with the service when its job tells it, else ""."""
+        key = (source, line.id or line.thread)
+        if line.thread and (str(line.fields.get("job", "")).startswith(_MAILER) or (source, line.thread) in self._mailing):
+            self._told.pop(key, None)
+            return f"{text} [smtp]"
         if len(self._told) >= _OPEN_LIMIT:
             del self._told[next(iter(self._told))]
-        self._told[(source, line.id or line.thread)] = (text, 0)
+        self._told[key] = (text, 0)
+        return ""
 
     def frame(self, source: str, line: Line) -> str:
         """What was told before with the service behind it, at the first backtrace line that shows it; else empty."""

@@ -42,6 +42,8 @@ _KIQ = re.compile(
 )
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
+_WRAPPED = re.compile(r"\"wrapped\" ?(?:=>|:) ?\"([\w:]+)")
+_ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"error_class" ?: ?"([A-Z][\w:]{2,100})"')
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+)(" + _CLASS + r"): (.*)", re.S)  # a table of failed jobs: job, error, arguments
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
@@ -195,7 +197,7 @@ def _raised(message: str, severity: str, tid: str, when: Optional[float]) -> Lin
     """``Job raised exception``: JSON (Sidekiq 5 to 7; the error follows in lines of its own) or a Ruby hash with the error after it (8)."""
     found = _JID.search(message)
     jid = found.group(1) if found else ""
-    named = _JOB_CLASS.search(message)
+    named = _WRAPPED.search(message) or _JOB_CLASS.search(message)
     fields: Dict[str, Any] = {"class": named.group(1) if named else "", "word": "raised"}
     if message.startswith("{"):
         try:
@@ -203,8 +205,9 @@ def _raised(message: str, severity: str, tid: str, when: Optional[float]) -> Lin
             fields["class"] = str(job.get("wrapped") or job.get("class") or fields["class"])
             jid = str(job.get("jid") or jid)[:40]
             error = f"{job.get('error_class')}: {job.get('error_message') or ''}"[:LIMIT] if job.get("error_class") else ""
-        except (ValueError, AttributeError, RecursionError):
-            error = ""
+        except (ValueError, AttributeError, RecursionError):  # cut off
+            pair = _ERROR_PAIR.search(message)
+            error = f"{pair.group(2)}: {pair.group(1)}" if pair else ""
         return Line("job", error, severity, jid, tid, when, fields)
     tail = _TAIL.match(message[message.rfind("}: ") + 3 :]) if "}: " in message else None
     if tail:

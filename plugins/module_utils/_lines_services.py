@@ -21,7 +21,7 @@ _NGINX_UPSTREAM = re.compile(
 )
 # A page of the application that nginx looks up as a file: its location does not fall back to Puma.
 _NGINX_PAGE = re.compile(
-    r'open\(\) "[^"]*/public/((?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/|@)[^"]*" failed \(2: '
+    r'open\(\) "[^"]*/public/((?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/)[^"]*" failed \(2: '
 )
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")

@@ -111,6 +111,7 @@ class Tally:
         if origin == "sidekiq":
             ident = job_of(line, self._threads, source, time) or ""
             if kind == "job":
+                self._libraries.job(source, line)
                 if line.fields["word"] == "done":
                     self.jobs["done"] += 1
                 elif line.fields["word"] == "fail":
@@ -136,8 +137,11 @@ class Tally:
         if line.text and kind != "frame" and not self._more_of_a_stranger(origin, source, line, time):
             text = heard(origin, line)
             if text:
-                self._libraries.told(source, line, text)
-                self.matcher.see(origin, name, time, text, ident, line.text if sample is None else sample)
+                sample = line.text if sample is None else sample
+                self.matcher.see(origin, name, time, text, ident, sample)
+                behind = self._libraries.told(source, line, text)
+                if behind:
+                    self.matcher.see(origin, name, time, behind, ident, sample)
         elif kind == "frame":
             text = self._libraries.frame(source, line)
             if text:

@@ -30,7 +30,8 @@ _MOST_PARTS = 2000
 _PRINTED_COLOURS = re.compile(r"(?:\^\[|#033|\\(?:e|x1[bB]|u001[bB]|033)|\u241b)\[[0-9;]{0,12}m")
 # A quotation in a mail or a ticket; not what npm prints before the commands it runs.
 _QUOTE = re.compile(
-    r"> {0,2}(?=[●○×*] \S+\.service|\s+(?:Active|Loaded|Process|Main PID):|[^\W\d_]{3,5}\.? {1,2}\d{1,2} \d\d:\d\d|\[[0-9a-f]{8}-|\d{4}-\d\d-)"
+    r"> {0,2}(?=[●○×*] \S+\.service|\s+(?:Active|Loaded|Process|Main PID):"
+    r"|[^\W\d_]{3,5}\.? {1,2}\d{1,2} \d\d:\d\d|\[[0-9a-f]{8}-|\d{4}-\d\d-)"
 )
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
