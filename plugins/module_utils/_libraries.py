@@ -44,7 +44,7 @@ class Libraries:
             self._mailing[key] = True
 
     def told(self, source: str, line: Line, text: str) -> str:
-        """A line that is no backtrace line; ``text``: what may be heard of it. Returns it with the service when its job tells it, else ""."""
+        """A line that is no backtrace line; ``text``: what may be heard of it. Returned with the service when the job tells it, else ""."""
         key = (source, line.id or line.thread)
         if line.thread and (str(line.fields.get("job", "")).startswith(_MAILER) or (source, line.thread) in self._mailing):
             self._told.pop(key, None)
