@@ -138,9 +138,10 @@ class Change:
         if not self.note(path, told[0], told[1], secret):
             self._would_be(path, data, wanted)
             return True
-        self._record({"kind": "file", "path": path, "old": old and list(old), "made": sha256(data).hexdigest(),
+        temporary = disk.temporary_name()
+        self._record({"kind": "file", "path": path, "old": old and list(old), "made": sha256(data).hexdigest(), "temporary": temporary,
                       "saved": self._journal().save_content(self.step, before) if before is not None else None})
-        disk.write(path, data, wanted._replace(mtime_ns=0))
+        disk.write(path, data, wanted._replace(mtime_ns=0), temporary)
         return True
 
     def remove(self, path: str) -> bool:

@@ -9,6 +9,7 @@ that follows is relative to that open directory: what is swapped meanwhile is no
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -108,10 +109,18 @@ def read(path: str, most: int) -> bytes:
     return data
 
 
-def write(path: str, data: bytes, wanted: Attributes) -> None:
-    """Make `path` hold `data`: a new file with these attributes takes the name once it is safely on disk. mtime_ns 0: now."""
+def temporary_name() -> str:
+    """A name for the new file of `write` until it takes its own."""
+    return ".fediops-%s" % uuid.uuid4().hex[:12]
+
+
+def write(path: str, data: bytes, wanted: Attributes, temporary: str = "") -> None:
+    """Make `path` hold `data`: a new file with these attributes takes the name once it is safely on disk. mtime_ns 0: now.
+
+    `temporary`: its name until then, for who must be able to remove it after a kill -9 (`remove_temporary`).
+    """
     at = place(path)
-    temporary = ".fediops-%s" % uuid.uuid4().hex[:12]
+    temporary = temporary or temporary_name()
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at.directory)
         try:
@@ -126,6 +135,19 @@ def write(path: str, data: bytes, wanted: Attributes) -> None:
             os.unlink(temporary, dir_fd=at.directory)
             raise
         sync_directory(path)
+    finally:
+        at.close()
+
+
+def remove_temporary(path: str, temporary: str) -> None:
+    """What a `write` of this path that was killed has left beside it, if anything."""
+    try:
+        at = place(path)
+    except FileNotFoundError:
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=at.directory)
     finally:
         at.close()
 

@@ -78,7 +78,9 @@ def _one(host: Host, journal: Journal, step: dict[str, Any], operation: dict[str
 
 
 def _file(journal: Journal, step: dict[str, Any], operation: dict[str, Any]) -> None:
-    path, old, saved = operation["path"], operation["old"], operation["saved"]
+    path, old, saved, temporary = operation["path"], operation["old"], operation["saved"], operation.get("temporary", "")
+    if temporary:
+        disk.remove_temporary(path, temporary)  # of the write itself, or of an undo that was killed
     if _is_somebody_elses(journal, step, path):
         raise HostError("it has been changed since and is left as it is; " + (
             "it was not there before" if saved is None else "what it held before is in " + journal.place_of_saved(step, saved)))
@@ -86,7 +88,7 @@ def _file(journal: Journal, step: dict[str, Any], operation: dict[str, Any]) -> 
         if disk.attributes_of(path) is not None:
             disk.remove(path)
         return
-    disk.write(path, journal.saved(step, saved), Attributes(*old))
+    disk.write(path, journal.saved(step, saved), Attributes(*old), temporary)
 
 
 def _is_somebody_elses(journal: Journal, step: dict[str, Any], path: str) -> bool:
