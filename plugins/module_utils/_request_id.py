@@ -27,6 +27,13 @@ def checked(text: str) -> str:
     return text
 
 
+def needles(request_id: str) -> list[bytes]:
+    """What lines that may be of the request hold: the id, or when it is as short as any word, the id as tag or value."""
+    if len(request_id) >= TELLING:
+        return [request_id.encode()]
+    return [("[%s]" % request_id).encode(), ('"%s"' % request_id).encode()]
+
+
 def word(request_id: str) -> re.Pattern[str]:
     """Finds the id where it is not a part of a longer one."""
     return re.compile(r"(?<![\w@-])" + re.escape(request_id) + r"(?![\w@-])")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time as clock
 import zlib
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PARTS = (16 << 20, 1 << 30)  # bytes from the end: first few, and when the time in question lies before them, more
 BLOCK_BYTES = 1 << 20
 BEFORE = 200  # lines looked back at for a time
+WINDOW_LINES = 60000
 ROTATED = 40  # files of one log
 _ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?\Z")
 
@@ -70,14 +72,17 @@ def window(host: Host, path: str, spans: Sequence[Span], source: Source) -> list
     since, until = spans[0].since, spans[-1].until
     for part in PARTS:
         reader = _Reader(host, path, part, source.origin)
-        records = [
+        lines = (
             Record(time, source.origin, path, 0, line)
             for time, line in reader.lines(since, until, ())
             if any(span.since <= time <= span.until for span in spans)
-        ]
+        )
+        records = list(itertools.islice(lines, WINDOW_LINES))
         if not reader.starts_after(since):
             break
     reader.tell(source, since)
+    if len(records) == WINDOW_LINES:
+        source.cut("only %d lines of the time in question were read" % WINDOW_LINES, 0.0)
     source.lines += len(records)
     return records
 

@@ -186,7 +186,9 @@ class _Follower:
             opened = self.open.get(key)
             if self.telling and self.word.search(text):  # somebody made the application put the id into its statements
                 return "id"
-            return "block" if opened and record.time - opened[0] < BLOCK_SECONDS else ""
+            # Of a statement of several lines only the first: nobody can tell which part of the others is somebody's text.
+            follows = opened and line.kind == "statement" and record.time - opened[0] < BLOCK_SECONDS
+            return "block" if follows else ""
         self.open.pop(key, None)
         if self.telling and self.word.search(text):
             return "id"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor, strip_controls
-from ansible_collections.fediops.mastodon.plugins.module_utils._request_id import word
+from ansible_collections.fediops.mastodon.plugins.module_utils._request_id import needles, word
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace import unanswered, whole
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.follow import Clues, Linked, follow, moment
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 2000
 MOST_SPANS = 20
+MOST_SECONDS = 3600.0  # of logs that are read as a whole
 TEXT_LIMIT = 1000
 BLOCK_SECONDS = 2.0
 _JOB = re.compile(r"[0-9a-f-]{12,36}\Z")
@@ -52,16 +53,19 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     given = options.get("clues") or {}
     spans = [Span(float(since), float(until)) for since, until in given.get("spans") or ()]
     clues = Clues(given.get("requests") or (), given.get("errors") or (), given.get("jobs") or (), float(given.get("slack_seconds", 2.0)))
+    unread = 0
     if not given:
-        hits = [record for record in reader.find([request_id.encode()], reader.since) if word(request_id).search(record.text)]
-        spans = merged(Span(hit.time - BLOCK_SECONDS, hit.time + BLOCK_SECONDS) for hit in hits)[-MOST_SPANS:]
+        hits = [record for record in reader.find(needles(request_id), reader.since) if word(request_id).search(record.text)]
+        spans = _newest(merged(Span(hit.time - BLOCK_SECONDS, hit.time + BLOCK_SECONDS) for hit in hits))
+        unread = sum(1 for hit in hits if not any(span.since <= hit.time <= span.until for span in spans))
         own = follow(request_id, reader.between(spans, ("web", "sidekiq", "streaming", "proxy")), Clues())
         requests = whole.requests(own)
-        spans = merged([*spans, *(Span(one["start"] - 2.0, one["end"] + 2.0) for one in requests)])
+        spans = _newest(merged([*spans, *(Span(one["start"] - 2.0, one["end"] + 2.0) for one in requests)]))
         clues = Clues(requests, whole.errors(whole.stacks(own)), whole.enqueued(own))
     linked = follow(request_id, _records(reader, spans, clues), clues)
     stacks = whole.stacks(linked)
     result = _told(linked, show, tally)
+    result["left_out"] += unread
     result["clues"] = {
         "spans": [list(span) for span in spans],
         "requests": [_public(one, show) for one in whole.requests(linked)],
@@ -73,13 +77,25 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     return result
 
 
+def _newest(spans: list[Span]) -> list[Span]:
+    """The newest of these, so few that reading them stays bounded: a visitor may send one id all day long."""
+    found: list[Span] = []
+    room = MOST_SECONDS
+    for span in reversed(spans[-MOST_SPANS:]):
+        if room <= 0:
+            break
+        found.append(Span(max(span.since, span.until - room), span.until))
+        room -= span.until - span.since
+    return found[::-1]
+
+
 def _records(reader: Reader, spans: list[Span], clues: Clues) -> list[Record]:
     """What was said while the request ran, and by Sidekiq whenever it worked on its jobs."""
     records = reader.between(spans)
     if clues.jobs and spans:
         named = reader.find([ident.encode() for ident in clues.jobs], spans[0].since, ("sidekiq",))
         seen = {(record.name, record.pid, record.time, record.text) for record in records}
-        times = merged(Span(hit.time - BLOCK_SECONDS, hit.time + BLOCK_SECONDS) for hit in named)[-MOST_SPANS:]
+        times = _newest(merged(Span(hit.time - BLOCK_SECONDS, hit.time + BLOCK_SECONDS) for hit in named))
         later = reader.between(times, ("sidekiq",))
         records += [one for one in later if one.origin == "sidekiq" and (one.name, one.pid, one.time, one.text) not in seen]
     return records

@@ -19,6 +19,7 @@ Trace = dict[str, t.Any]
 _MOST_LINES = 120
 _MOST_STACKS = 5
 _MOST_FRAMES = 12
+_GAVE_UP = (502, 504)
 _BAD = ("not_found", "never_reached", "proxy_only", "unknown")
 
 
@@ -34,6 +35,9 @@ def conclusion(trace: Trace, language: str) -> list[str]:
             what += f" ({last['controller']}#{last.get('action', '?')}, {human_duration(last['end'] - last['start'])})"
         values.update(status=last.get("status", "?"), what=clean_line(what, 300), host=last["host"], when=stamp(last["end"], day=True))
     told.append(text(state, language, **values))
+    if state == "answered" and trace["requests"][-1].get("status") not in _GAVE_UP:
+        told += [text("gave_up", language, status=line["status"]) for line in trace["lines"]
+                 if line["origin"] == "proxy" and line["link"] in ("id", "request") and line.get("status") in _GAVE_UP][:1]  # fmt: skip
     if len(trace["requests"]) > 1:
         told.append(text("again", language, n=len(trace["requests"])))
     if trace["jobs"]:

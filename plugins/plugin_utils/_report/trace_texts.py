@@ -12,6 +12,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "It reached the application, which answered {status}: {what}, on {host} at {when}.",
         "Elle a atteint l'application, qui a répondu {status} : {what}, sur {host} à {when}.",
     ),
+    "gave_up": (
+        "The proxy did not wait for that: the visitor got {status}.",
+        "Le proxy n'a pas attendu cette réponse : le visiteur a reçu {status}.",
+    ),
     "again": (
         "This id was used {n} times; a client can choose it itself.",
         "Cet identifiant a servi {n} fois ; un client peut le choisir lui-même.",

@@ -258,8 +258,18 @@ def test_an_id_that_looks_like_a_token_is_shown_and_hides_nothing() -> None:
 
 
 def test_a_short_id_is_found_in_tags_only() -> None:
-    told = trace(Machine(web("[1] method=GET path=/1 status=200 duration=1.0", "I, [x #1]  INFO -- : 1 file", "1 file", at=NOW)), "1")
+    told = trace(Machine(web("[1] method=GET path=/1 status=200 duration=1.0", "I, [x #1]  INFO -- : 1 file", "1 file", at=NOW + 0.5)), "1")
     assert [line["link"] for line in told["lines"]] == ["id"]
+
+
+def test_an_id_that_is_sent_all_day_long() -> None:
+    every = [web(f"[{RID}] method=GET path=/{number} status=200 duration=1.0", at=NOW - number * 60 + 0.5)[0] for number in range(100)]
+    told = trace(Machine(every))
+    assert len(told["lines"]) == observe.MOST_SPANS and told["left_out"] == 80
+    assert told["lines"][-1]["time_epoch"] == NOW + 0.5
+    dense = [web(f"[{RID}] method=GET path=/{number} status=200 duration=1.0", at=NOW - number * 3 + 0.5)[0] for number in range(3000)]
+    told = trace(Machine(dense))
+    assert len(told["lines"]) + told["left_out"] == 3000 and 1100 < len(told["lines"]) < 1300
 
 
 def test_a_line_among_many() -> None:

@@ -61,6 +61,13 @@ def test_lines_stand_in_order_of_time_with_their_host() -> None:
     assert told["state"] == "answered" and "answered 500: POST /p (C#a, 500 ms), on web1" in " ".join(text.split())
 
 
+def test_a_proxy_that_did_not_wait() -> None:
+    request = {**REQUEST, "status": 200}
+    gave_up = line(NOW, "x", "proxy", "request", status=504)
+    told = merged({"a": host(line(NOW + 0.5, "answered"), gave_up, clues={"requests": [request]})})
+    assert "the visitor got 504" in " ".join(shown(told).split())
+
+
 def test_clocks_that_differ_are_told_and_nothing_is_reordered() -> None:
     traces = {"a": host(line(NOW + 10, "first in truth"), offset=(9.9, 10.1)), "b": host(line(NOW + 1, "second in truth"))}
     told = merged(traces)
