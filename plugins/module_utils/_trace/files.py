@@ -50,14 +50,14 @@ def _access_logs(host: Host, install: Mapping[str, Any]) -> list[tuple[str, str]
     return [("proxy", path) for path in sorted(paths)]
 
 
-def find(host: Host, path: str, needles: Sequence[bytes], since: float, source: Source) -> list[Record]:
-    """The lines that hold one of the needles, those before ``since`` left out."""
+def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, source: Source) -> list[Record]:
+    """The lines that hold one of the needles, those before ``since`` left out, and all of them when ``every`` one is wanted."""
     found: list[Record] = []
     enough = False
     for part in PARTS:
         reader = _Reader(host, path, part, source.origin)
         found = [Record(time, source.origin, path, 0, line) for time, line in reader.lines(since, clock.time() + 86400, needles)]
-        enough = bool(found) and reader.first is not None and reader.first < found[0].time - EARLIER_SECONDS
+        enough = bool(found) and not every and reader.first is not None and reader.first < found[0].time - EARLIER_SECONDS
         if enough or not reader.starts_after(since):
             break
     if not enough:

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import re
+import time as clock
+
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source
 
@@ -16,47 +20,73 @@ if TYPE_CHECKING:
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
+# Seconds back from now, searched one after the other: who asks for a request mostly saw it a moment ago.
+SLICES = (900.0, 7200.0, 43200.0, 1e12)
 SEARCH_LINES = 100000000  # no limit: the time is
 SEARCH_BYTES = 1 << 42
 WINDOW_LINES = 60000
 WINDOW_BYTES = 64 << 20
 _START = b"\n\n__CURSOR="
-_TIME = b"\n__REALTIME_TIMESTAMP="
 
 
-def find(host: Host, units: Mapping[str, str], needles: Sequence[bytes], since: float, deadline: float, source: Source) -> list[Record]:
-    """The entries that hold one of the needles, newest first; ends some way before the oldest of them, or at ``since``.
+def find(
+    host: Host, units: Mapping[str, str], needles: Sequence[bytes], since: float, every: bool, deadline: float, source: Source
+) -> list[Record]:
+    """The entries that hold one of the needles, newest first. Unless ``every`` is wanted it ends some way before the oldest of them.
 
-    An entry that holds none is never taken apart, so this is as fast as journalctl writes.
+    journalctl looks for them itself where it can, six times as fast as it writes; entries that hold none are never taken apart here.
     """
-    stream = host.journal(units, since, SEARCH_LINES, deadline, SEARCH_BYTES, ("--reverse",))
+    options = ["--reverse"]
+    if _greps(host):
+        options += ["--case-sensitive=yes", "--grep=" + "|".join(re.escape(needle.decode("ascii", "ignore")) for needle in needles)]
     found: list[Record] = []
-    rest, oldest = b"", 0.0
+    until = clock.time()
+    newest = True
+    for age in SLICES:
+        begin = max(since, clock.time() - age)
+        more = [] if newest else ["--until=@%.6f" % until]
+        found += _search(host, units, needles, begin, (*options, *more), deadline, source, until)
+        ended = found and not every and found[-1].time > begin + EARLIER_SECONDS
+        if source.reason or ended or begin <= since:
+            break
+        newest, until = False, begin
+    source.found += len(found)
+    return found
+
+
+def _search(
+    host: Host, units: Mapping[str, str], needles: Sequence[bytes], since: float, options: Sequence[str], deadline: float, source: Source,
+    until: float,
+) -> list[Record]:  # fmt: skip
+    stream = host.journal(units, since, SEARCH_LINES, deadline, SEARCH_BYTES, options)
+    found: list[Record] = []
+    rest = b""
     for chunk in stream:
         data = rest + chunk
-        at = data.rfind(_TIME, 0, len(data) - 40)
-        stamp = data[at + len(_TIME) : at + 40].partition(b"\n")[0]
-        oldest = int(stamp) / 1e6 if at >= 0 and stamp.isdigit() else oldest
         end = data.rfind(_START)
         if end < 0:
             rest = data if len(data) < _journal.ENTRY_LIMIT else data[-len(_START) :]
             continue
         whole, rest = data[: end + 2], data[end + 2 :]
-        source.bytes += len(whole)
         if any(needle in whole for needle in needles):
             found += _holding(whole, needles, units)
         if len(found) >= MOST_HITS:
             source.cut("only the newest %d lines that name it were looked at" % MOST_HITS, found[-1].time)
             break
-        if found and oldest < found[-1].time - EARLIER_SECONDS:
-            break
     else:
         found += _holding(rest, needles, units)
         if stream.truncated:
-            source.cut(stream.reason, oldest)
+            source.cut(stream.reason, until)
     _close(stream)
-    source.found += len(found)
     return found
+
+
+def _greps(host: Host) -> bool:
+    """Whether this journalctl was built with regular expressions, and finds the library for them."""
+    try:
+        return bool(host.run(["journalctl", "-q", "--no-pager", "-n", "1", "-o", "cat", "--grep=."], 5.0).out.strip())
+    except HostError:
+        return False
 
 
 def window(host: Host, units: Mapping[str, str], since: float, until: float, deadline: float, source: Source) -> list[Record]:

@@ -93,7 +93,7 @@ def _records(reader: Reader, spans: list[Span], clues: Clues) -> list[Record]:
     """What was said while the request ran, and by Sidekiq whenever it worked on its jobs."""
     records = reader.between(spans)
     if clues.jobs and spans:
-        named = reader.find([ident.encode() for ident in clues.jobs], spans[0].since, ("sidekiq",))
+        named = reader.find([ident.encode() for ident in clues.jobs], spans[0].since, ("sidekiq",), every=True)
         seen = {(record.name, record.pid, record.time, record.text) for record in records}
         times = _newest(merged(Span(hit.time - BLOCK_SECONDS, hit.time + BLOCK_SECONDS) for hit in named))
         later = reader.between(times, ("sidekiq",))
@@ -102,7 +102,7 @@ def _records(reader: Reader, spans: list[Span], clues: Clues) -> list[Record]:
 
 
 def _without_id(reader: Reader, show: _Shower, tally: Tally) -> dict[str, Any]:
-    found = reader.find(unanswered.NEEDLES, reader.since, ("proxy",))
+    found = reader.find(unanswered.NEEDLES, reader.since, ("proxy",), every=True)
     events, records = unanswered.answers(found, tally.foreign)
     linked = [Linked(record, parse("proxy", record.text), "proxy") for record in sorted(records, key=moment)]
     told = _told(linked, show, tally)

@@ -29,17 +29,17 @@ class Reader:
         self.places = files.places(host, install, since)
         self._sources: dict[tuple[str, str], Source] = {}
 
-    def find(self, needles: Sequence[bytes], since: float, origins: Iterable[str] = ()) -> list[Record]:
-        """Lines since then that hold one of the needles. Half of the time that is left may be used."""
+    def find(self, needles: Sequence[bytes], since: float, origins: Iterable[str] = (), every: bool = False) -> list[Record]:
+        """Lines since then that hold one of the needles: those that lie together, or ``every`` one. Half of the time left may be used."""
         wanted = set(origins)
         until = clock.monotonic() + max(1.0, (self.deadline - clock.monotonic()) / 2)
         found: list[Record] = []
         for origin, path in self.places:
             if not wanted or origin in wanted:
-                found += self._try(origin, path, "file", partial(files.find, self.host, path, needles, since))
+                found += self._try(origin, path, "file", partial(files.find, self.host, path, needles, since, every))
         units = {name: role for name, role in self.units.items() if not wanted or role in wanted}
         if units:
-            found += self._try("system", "journal", "journal", partial(journal.find, self.host, units, needles, since, until))
+            found += self._try("system", "journal", "journal", partial(journal.find, self.host, units, needles, since, every, until))
         return found
 
     def between(self, spans: Sequence[Span], origins: Iterable[str] = ()) -> list[Record]:

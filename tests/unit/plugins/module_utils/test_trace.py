@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gzip
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _request_id
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, jobs, observe
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, jobs, journal, observe
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import NOW, RID, SIDEKIQ, WEB, Machine, texts, trace
 
@@ -260,6 +261,31 @@ def test_an_id_that_looks_like_a_token_is_shown_and_hides_nothing() -> None:
 def test_a_short_id_is_found_in_tags_only() -> None:
     told = trace(Machine(web("[1] method=GET path=/1 status=200 duration=1.0", "I, [x #1]  INFO -- : 1 file", "1 file", at=NOW + 0.5)), "1")
     assert [line["link"] for line in told["lines"]] == ["id"]
+
+
+def test_journalctl_looks_itself_where_it_can() -> None:
+    machine = Machine([*web(*FAILED), *web(f"I, [{STAMP}]  INFO -- : [{OTHER}] other", at=NOW + 0.2)])
+    plain = trace(machine)
+    machine.greps = True
+    assert trace(machine)["lines"] == plain["lines"]
+    short = Machine(web("[1] method=GET path=/1 status=200 duration=1.0", at=NOW + 0.5))
+    short.greps = True
+    assert len(trace(short, "1")["lines"]) == 1
+
+
+def test_only_as_far_back_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "clock", SimpleNamespace(time=lambda: NOW + 600))
+    asked = []
+
+    class Watched(Machine):
+        def journal(self, units: Any, since: float, *rest: Any, **more: Any) -> Any:
+            asked.append(NOW + 600 - since)
+            return super().journal(units, since, *rest, **more)
+
+    trace(Watched(web(*FAILED, at=NOW - 0.1)))
+    assert max(asked) == 7200  # the request is too near to the start of the first 15 minutes
+    asked.clear()
+    assert trace(Watched([*web(*FAILED, at=NOW - 80000)]))["lines"] and max(asked) == 87000
 
 
 def test_an_id_that_is_sent_all_day_long() -> None:
