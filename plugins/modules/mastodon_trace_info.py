@@ -115,7 +115,7 @@ trace:
       elements: str
       returned: always
     install:
-      description: C(version), C(deployment) and C(domain) as far as they are known.
+      description: C(version), C(deployment), C(domain), C(root) and C(owner) as far as they are known.
       type: dict
       returned: always
     clock:

@@ -53,7 +53,7 @@ def trace(
         "since_epoch": round(now - since_seconds, 3),
         "state": outcome.state,
         "roles": list(ground["roles"]),
-        "install": {key: ground[key] for key in ("version", "deployment", "domain") if ground.get(key)},
+        "install": {key: ground[key] for key in ("version", "deployment", "domain", "root", "owner") if ground.get(key)},
         "clock": {"first_epoch": now, "last_epoch": time.time()},
     }
     if outcome.reason:

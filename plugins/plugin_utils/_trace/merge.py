@@ -179,7 +179,7 @@ def _facts(seen: t.Mapping[str, Trace], now: float) -> Trace:
             known["last_epoch"] = max(known["last_epoch"], told["last_epoch"])
             known["samples"] = [*known["samples"], *told["samples"]][:3]
         if (trace.get("install") or {}).get("version"):
-            install = {key: value for key, value in trace["install"].items() if key in ("version", "deployment")}
+            install = {key: value for key, value in trace["install"].items() if key in ("version", "deployment", "root", "owner")}
     probes: Trace = {name: {"state": "skipped", "seconds": 0.0, "reason": "only the lines of one request were read"} for name in NAMES}
     probes["logs"] = {"state": "ok", "seconds": 0.0}
     return {"schema": 1, "time_epoch": now, "host": {"name": "request"}, "install": install, "probes": probes, "logs": logs}
