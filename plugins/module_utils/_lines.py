@@ -56,6 +56,7 @@ _COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? ")
 _SENDER = re.compile(r"(?:[\w.-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\d{1,8})\])?: ?")
+_DYNO = re.compile(r"(?:app|heroku|host)\[([\w.-]{1,60})\](?:: | \w+ \[\w+\] ?)")  # Heroku and its kin
 _KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
 _WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
 
@@ -83,6 +84,9 @@ def strip_prefix(line: str) -> Stripped:
     stamp = _ISO.match(rest)
     if stamp:
         after = rest[stamp.end() :]
+        dyno = _DYNO.match(after)
+        if dyno:
+            return Stripped(after[dyno.end() :], _stamp(stamp), service=dyno.group(1))
         sender = _SENDER.match(after)
         if sender and (sender.group(2) or sender.group(1) == "kernel") and not after.startswith(("pid=", "[")):
             return Stripped(after[sender.end() :], _stamp(stamp), sender.group(1), int(sender.group(2) or 0), service)
