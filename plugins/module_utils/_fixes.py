@@ -42,3 +42,39 @@ FIXES = {
     "restart_services": Fix("restart", "services"),
     "start_services": Fix("start", "services"),
 }
+
+
+# Where Mastodon runs in containers, what a fix would change is in the image, or in files that only compose reads. These are refused, with
+# what to do in the place of it (English, French); all others know containers or have to do with the host alone.
+_IMAGE = (
+    "it is part of the image, and what is changed in a running container is gone when it is created anew: pull the right image tag, then "
+    "docker compose up -d",
+    "cela fait partie de l'image, et ce qu'on change dans un conteneur disparaît quand il est recréé : tirez le bon tag de l'image, puis "
+    "docker compose up -d",
+)
+_COMPOSE_FILE = (
+    "it is set in the compose file of the project (command, environment, env_file), which is yours to edit; then docker compose up -d",
+    "cela se règle dans le fichier compose du projet (command, environment, env_file), que vous seul modifiez ; puis docker compose up -d",
+)
+_STORE = (
+    "the server of it runs in a container with files of its own, which this fix does not know",
+    "son serveur tourne dans un conteneur avec ses propres fichiers, que ce remède ne connaît pas",
+)
+NOT_IN_CONTAINERS = {
+    "let_redis_save": _STORE,
+    "convert_encoding": _STORE,
+    "migrate_database": _STORE,
+    "rebuild_assets": _IMAGE,
+    "copy_assets": _IMAGE,
+    "install_media_tools": _IMAGE,
+    "set_rails_env": _COMPOSE_FILE,
+    "tune_concurrency": _COMPOSE_FILE,
+    "cover_queues": _COMPOSE_FILE,
+    "allow_writes": _COMPOSE_FILE,
+    "restart_services": _COMPOSE_FILE,
+    "start_services": _COMPOSE_FILE,
+    "fix_media_permissions": (
+        "the volume belongs to the user of the image (991:991), not to one of this host: chown it to that number",
+        "le volume appartient à l'utilisateur de l'image (991:991), pas à un utilisateur de cet hôte : donnez-le à ce numéro",
+    ),
+}

@@ -12,8 +12,8 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils import _addresses, _clock
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils import _addresses, _clock, _inside
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import install
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import secrets
 from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import Outcome, side_by_side
@@ -47,6 +47,8 @@ RESOLVE_SECONDS = 1.0
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
            "assets", "media", "logs", "remediation")
 NAMES = ("install",) + SUBSETS
+# Asked where the app itself would ask: in its container, when it has one.
+INSIDE = ("database", "redis", "sidekiq", "assets", "media")
 
 
 def chosen(asked: list[str]) -> list[str]:
@@ -103,7 +105,7 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
         if outcome.facts:
             facts[name] = install.public(outcome.facts) if name == "install" else outcome.facts
     facts["probes"] = probes
-    _join_oom_kills(facts)
+    _join_oom_kills(facts, ground)
     _resolve(facts, end)
     synchronized = _clock.synchronized()
     facts["clock"] = {} if synchronized is None else {"synchronized": synchronized}
@@ -126,10 +128,21 @@ def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Ca
     """The subset's observe, loaded in the subset's own process: the compiling, a tenth of a second in all, is shared out too."""
     def observe(host: Host) -> dict[str, Any]:
         module = importlib.import_module("ansible_collections.fediops.mastodon.plugins.module_utils._observe." + name)
+        if name in INSIDE and ground["deployment"] == "docker":
+            host = _inside.enter(host, _container(ground), ground["_engine"])
         result: dict[str, Any] = module.observe(host, ground, *options)
         return result
 
     return observe
+
+
+def _container(ground: dict[str, Any]) -> dict[str, Any]:
+    """The container that stands for the app: its files and its network are those of every process of Mastodon."""
+    for role in ("web", "sidekiq"):
+        for unit in ground["units"]:
+            if unit["role"] == role and "pid" in unit and unit.get("_container") and unit["sub_state"] == "running":
+                return dict(unit)
+    raise HostError("neither a container of web nor one of Sidekiq runs, so there is nobody to look with; docker compose up -d")
 
 
 def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]:
@@ -141,8 +154,9 @@ def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]
             return "the install could not be found: %s" % first.reason
         if not ground["found"]:
             return "no Mastodon was found on this host"
-        if ground["deployment"] == "docker":
-            return "Mastodon runs in containers here, which this release does not look into"
+        if ground["deployment"] == "docker" and "compose" not in ground:
+            return "Mastodon runs in containers here that no docker compose made (or its engine may not be asked), which this release " \
+                   "does not look into"
         if ground["deployment"] == "unknown":
             return "no unit or process runs the Mastodon in %s, so how it is run here is not known" % ground["root"]
         return ""
@@ -150,10 +164,15 @@ def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]
     return reason
 
 
-def _join_oom_kills(facts: dict[str, Any]) -> None:
+def _join_oom_kills(facts: dict[str, Any], ground: dict[str, Any]) -> None:
     kills = facts.get("logs", {}).pop("_oom_kills", None)
     if kills is not None and "memory" in facts:
         units = {unit["name"] for unit in facts.get("services", {}).get("units", ())}
+        # The kernel knows a container by the id in the name of its control group.
+        containers = {unit["_container"]: unit["name"] for unit in ground["units"] if unit.get("_container")}
+        for kill in kills:
+            own = [name for identifier, name in containers.items() if identifier in kill.get("cgroup", "")]
+            kill.update({"unit": own[0]} if own else {})
         # A build runner beside Mastodon that hits the limit of its own unit is nobody's fault here.
         facts["memory"]["oom_kills"] = [kill for kill in kills if kill.get("unit") in units or (
             not kill.get("unit") and any(kill["process"].startswith(name) for name in OURS))]

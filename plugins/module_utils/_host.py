@@ -21,6 +21,7 @@ import time
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._journal_command import journal_arguments
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import CHUNK_BYTES, ByteStream, Completed, collect, end, parts
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ MAX_OUTPUT_BYTES = 4 << 20
 TOOL_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0",
                     "SYSTEMD_PAGER": "", "HOME": "/"}
 
-
 LOG_GROUPS = ("adm", "systemd-journal")  # members may read logs and no more, so they can be advised
-JOURNAL_FIELDS = ("MESSAGE", "_SYSTEMD_UNIT", "UNIT", "SYSLOG_IDENTIFIER", "_PID", "_TRANSPORT")
 
 
 class HostError(Exception):
@@ -88,7 +87,7 @@ def _log_group(path: str) -> str:
 
 
 def current_user() -> str:
-    """Name of the user this process acts as, its number when it has no name."""
+    """Name of the user this process acts as, or its number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -109,7 +108,7 @@ class Host:
 
     def read(self, path: str, max_bytes: int = MAX_READ_BYTES) -> bytes:
         """The first max_bytes of a regular or proc file; HostError when it is not there or is something else."""
-        handle = _open_regular(path)
+        handle = self._open_regular(path)
         try:
             pieces = []
             room = max_bytes
@@ -142,7 +141,7 @@ class Host:
 
         def chunks() -> Iterator[bytes]:
             try:
-                handle = _open_regular(path)
+                handle = self._open_regular(path)
             except HostError as problem:
                 stream.truncated, stream.reason = True, str(problem)
                 return
@@ -168,6 +167,24 @@ class Host:
 
         stream._chunks = chunks()
         return stream
+
+    def _open_regular(self, path: str) -> int:
+        """Open for reading what is a regular file. Looked at before it is opened: opening alone can hang (FIFO) or act (watchdog)."""
+        try:
+            name, below = self._at(path)
+            looked = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=below)
+            try:
+                if not stat.S_ISREG(os.fstat(looked).st_mode):
+                    raise HostError("%s is not a regular file" % path)
+                name, below = self._at("/proc/self/fd/%d" % looked)
+                return os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=below)
+            finally:
+                os.close(looked)
+        except OSError as problem:
+            raise sentence(problem, path) from None
+
+    def _at(self, path: str) -> tuple[str, int | None]:
+        return path, None  # who looks into a container (`_inside.py`) holds /proc open
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
@@ -200,7 +217,7 @@ class Host:
         return os.path.realpath(path)
 
     def link(self, path: str) -> str:
-        """Target of a symbolic link (also /proc/PID/cwd), empty when it cannot be read."""
+        """Target of a symbolic link, empty when it cannot be read."""
         try:
             return os.readlink(path)
         except OSError:
@@ -363,33 +380,6 @@ class Host:
                 raise
             return unix
         return socket.create_connection(address, timeout=wait)
-
-
-def journal_arguments(units: Iterable[str], since_epoch: float, lines: int, options: Sequence[str] = ()) -> list[str]:
-    """Command line of the one journalctl call.
-
-    Kernel lines of priority 4 and 5 are left out: packet filters log there by the million, the OOM killer does not.
-    """
-    names = sorted(set(units))
-    words = ["journalctl", "-o", "export", "--no-pager", "-q", "--since=@%.6f" % since_epoch, "--lines=%d" % lines,
-             "--output-fields=" + ",".join(JOURNAL_FIELDS), *options]
-    if names:
-        words += ["_SYSTEMD_UNIT=" + name for name in names] + ["+", "_PID=1"] + ["UNIT=" + name for name in names] + ["+"]
-    return words + ["_TRANSPORT=kernel"] + ["PRIORITY=%d" % level for level in (0, 1, 2, 3, 6)]
-
-
-def _open_regular(path: str) -> int:
-    """Open for reading what is a regular file. Looked at before it is opened: opening alone can hang (FIFO) or act (watchdog)."""
-    try:
-        looked = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(looked).st_mode):
-                raise HostError("%s is not a regular file" % path)
-            return os.open("/proc/self/fd/%d" % looked, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        finally:
-            os.close(looked)
-    except OSError as problem:
-        raise sentence(problem, path) from None
 
 
 def drop_to(owner: Owner) -> None:

@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS, PHASES
+from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS, NOT_IN_CONTAINERS, PHASES
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import groups
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
@@ -35,6 +35,7 @@ Plan = dict[str, t.Any]
 Tried = t.AbstractSet[tuple[str, str]]
 
 _WHY: dict[str, tuple[str, str]] = {
+    "containers": ("Mastodon runs in containers here: {en}", "Mastodon tourne ici dans des conteneurs : {fr}"),
     "recorded": ("the facts were recorded, the host was not asked", "les faits ont été enregistrés, l'hôte n'a pas été interrogé"),
     "left_out": ("left out by {variable}", "écarté par {variable}"),
     "escalated": (
@@ -191,6 +192,8 @@ def _judge_step(step: Step, facts: t.Mapping[str, t.Any], policy: Policy, record
     ago = _unjudged_ago(facts, issue, step["fix"]) if not step["covers"] else None
     if recorded:
         _refuse(step, "recorded")
+    elif step["fix"] in NOT_IN_CONTAINERS and branch(facts, "install").get("deployment") == "docker":
+        _refuse(step, "containers", **dict(zip(("en", "fr"), NOT_IN_CONTAINERS[step["fix"]], strict=True)))
     elif variable:
         _refuse(step, "left_out", variable=variable)
     elif cures >= MOST_CURES:

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.compose import source_of
 
 # A filesystem counts as full when the next WAL segment of PostgreSQL (16 MiB) or a Redis snapshot will no longer fit.
 FULL_BYTES = 32 << 20
@@ -49,16 +50,29 @@ def _places(host: Host, install: dict[str, Any]) -> list[tuple[str, str]]:
     places = [("root", "/"), ("tmp", "/tmp"), ("tmp", "/var/tmp"), ("logs", "/var/log")]
     if install["deployment"] == "systemd" and install["found"]:
         places += [("app", install["root"]), ("app", install["root"] + "/tmp"), ("media", install["media_root"])]
-    if "owner" in install:
+    if "owner" in install and install["deployment"] == "systemd":
         places.append(("home", install["owner"]["home"]))
     for unit in install["units"]:
+        if unit.get("manager") == "compose":
+            places += _of_container(unit, install)
+            continue
         # PostgreSQL and Redis make their data directory their working directory.
         if unit["role"] in ("database", "redis") and "pid" in unit:
             places.append((unit["role"], host.link("/proc/%d/cwd" % unit["pid"])))
-    roles = {unit["role"] for unit in install["units"]}
+    roles = {unit["role"] for unit in install["units"] if unit.get("manager") != "compose"}
     places += [(role, path) for role, path in SERVER_DIRECTORIES if role in roles]
     places += [("docker", "/var/lib/docker")] if install["deployment"] == "docker" else []
     return [(purpose, path) for purpose, path in places if path.startswith("/") and host.is_dir(path)]
+
+
+def _of_container(unit: dict[str, Any], install: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where on this host a container writes: its volumes, and below the engine's own directory its layer and its log."""
+    places = [("logs", unit["_state_root"]), ("app", unit["_state_root"])]
+    if unit["role"] in ("database", "redis"):
+        places += [(unit["role"], each["source"]) for each in unit["_mounts"] if each["writable"]]
+    elif unit["role"] in ("web", "sidekiq"):
+        places.append(("media", source_of(unit, install["media_root"]) or source_of(unit, "/mastodon/public/system")))
+    return places
 
 
 def mount_table(text: str) -> list[tuple[str, str, bool]]:
@@ -107,7 +121,7 @@ def _consumers(host: Host, install: dict[str, Any], crowded: list[str], mounts: 
     paths = list(GROWING)
     if install["deployment"] == "systemd" and install["found"]:
         paths = [install["media_root"] + "/cache", install["media_root"]] + paths
-    if "owner" in install:
+    if "owner" in install and install["deployment"] == "systemd":
         paths.append(install["owner"]["home"])
     until = time.monotonic() + host.left(CONSUMER_SECONDS)
     found: list[tuple[int, str, bool]] = []

@@ -33,6 +33,9 @@ _BEFORE_DOTENV = ("WEB_CONCURRENCY", "MIN_THREADS", "PERSISTENT_TIMEOUT", "SIDEK
 _AT_EXEC = ("LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_CONF", "RUBY_YJIT_ENABLE", "RAILS_ENV", "NODE_ENV")
 
 
+_NOBODY = {"asked": False, "rails_env": None, "node_env": None}
+
+
 def shown(environment: dict[str, str]) -> dict[str, str]:
     """The allow-listed settings of an environment."""
     return {key: environment[key] for key in SHOWN if key in environment and _PLAIN.match(environment[key])}
@@ -98,7 +101,7 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
     if options["fingerprint_key"]:
         result["fingerprints"] = fingerprints(options["fingerprint_key"], effective, required + list(SAME_EVERYWHERE))
     _check_access(install, apps)
-    result["login_shell"] = login_shell(host, install)
+    result["login_shell"] = login_shell(host, install) if "compose" not in install else dict(_NOBODY)
     problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]
     failed = [each["failed"] for each in install["_files"].values() if "failed" in each]
     if problems:
@@ -119,7 +122,9 @@ def _check_access(install: dict[str, Any], apps: list[dict[str, Any]]) -> None:
 
 
 def _file(host: Host, install: dict[str, Any]) -> dict[str, Any]:
-    path = install["root"] + "/.env.production"
+    # Compose reads the one of the project's directory, as whoever calls it; in the container there is none.
+    composed = "compose" in install
+    path = (install["compose"]["directory"] if composed else install["root"]) + "/.env.production"
     status = host.stat(path)
     facts: dict[str, Any] = {"path": path, "exists": status is not None}
     if status is None:
@@ -130,7 +135,7 @@ def _file(host: Host, install: dict[str, Any]) -> dict[str, Any]:
                  group=host.group_name(status.st_gid), bytes=status.st_size,
                  problems=[{"line": line, "reason": reason} for line, reason in read.get("problems", [])])
     app = install.get("owner")
-    if app:
+    if app and not composed:
         try:
             # Asked as the app's user: further groups and access lists count, not only the mode.
             facts["readable_by_app"] = host.run(["test", "-r", path], 2.0, 4096, host.owner(app)).rc == 0
@@ -157,7 +162,7 @@ def _length(value: str) -> str:
 
 def login_shell(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """RAILS_ENV and NODE_ENV as the app user gets them on logging in (profile files are run, as they are at every login)."""
-    answer: dict[str, Any] = {"asked": False, "rails_env": None, "node_env": None}
+    answer: dict[str, Any] = dict(_NOBODY)
     owner = host.owner(install["owner"]) if "owner" in install else None
     if owner is None or owner.uid == 0 or owner.shell.rsplit("/", 1)[-1] not in ("sh", "bash", "dash", "zsh", "ksh"):
         return answer

@@ -12,12 +12,18 @@ from __future__ import annotations
 import json
 import re
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils import _engine
 from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import MAX_FILE_BYTES, RAILS_FILES, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError, Owner, denied
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import compose, services
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import parse_version, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._engine import Engine
 
 VERSION_FILE = "lib/mastodon/version.rb"
 USUAL_ROOTS = ("/home/mastodon/live", "/home/*/live", "/var/www/mastodon/live", "/opt/mastodon", "/opt/mastodon/live", "/srv/mastodon",
@@ -29,12 +35,17 @@ def observe(host: Host, root_option: str) -> dict[str, Any]:
     """Find the install. `found` false is a result, not an error; `searched` then tells the reader where it looked."""
     units = services.discover(host)
     searched: list[str] = []
+    project, problem = _project(host, root_option, units, searched)
+    if project is not None:
+        return _composed(host, project, units, searched)
     root = _root(host, root_option, units, searched)
     container = "" if root else _container(host, searched)
     lying = "" if root or container else _lying_there(host, searched)
     # A Puma, Sidekiq or Node of another Rails application on this host is none of our business.
     units = [unit for unit in units if unit["role"] not in APP_ROLES or (root and _belongs(host, unit, root))]
     root = root or lying
+    if problem is not None and not units and not root:
+        raise problem  # whoever may not ask the engine cannot know what its containers are
     install: dict[str, Any] = {"found": bool(root or container), "searched": searched, "units": units,
                                "deployment": "docker" if container else "unknown" if lying else "systemd",
                                "roles": [role for role in APP_ROLES + ("database", "redis", "proxy", "pooler")
@@ -49,6 +60,58 @@ def observe(host: Host, root_option: str) -> dict[str, Any]:
 def public(install: dict[str, Any]) -> dict[str, Any]:
     """What may leave the host of the subset install."""
     return {key: value for key, value in install.items() if not key.startswith("_") and key != "units"}
+
+
+def _project(host: Host, option: str, units: list[dict[str, Any]], searched: list[str]) -> tuple[dict[str, Any] | None, HostError | None]:
+    """The project of docker compose that runs Mastodon here, unless it lies there stopped beside one that systemd runs."""
+    try:
+        project = compose.discover(host, option, searched)
+    except HostError as problem:
+        searched.append("the container engine could not be asked: %s" % problem)
+        return None, problem
+    ours = project is not None and any("pid" in unit for unit in project["units"] if unit["role"] in APP_ROLES)
+    return (project if ours or (project is not None and not any(unit["role"] in APP_ROLES for unit in units)) else None), None
+
+
+def _composed(host: Host, project: dict[str, Any], units: list[dict[str, Any]], searched: list[str]) -> dict[str, Any]:
+    """The install of a project; systemd's units beside it are its proxy, or the stores of a host that keeps them outside."""
+    own = project["units"]
+    every = own + [unit for unit in units if unit["role"] not in APP_ROLES]
+    install: dict[str, Any] = {
+        "found": True, "searched": searched, "units": every, "deployment": "docker", "root": project["root"],
+        "roles": [role for role in APP_ROLES + ("database", "redis", "proxy", "pooler") if any(unit["role"] == role for unit in every)],
+        "compose": {key: project[key] for key in ("project", "directory", "files")}, "_engine": project["socket"]}
+    install["compose"]["version"] = project["compose"]
+    version = parse_version(project["version_file"])
+    if version is not None:
+        install["version"] = {"string": version[0], "number": list(version[1])}
+    app = next(unit for role in APP_ROLES for unit in own if unit["role"] == role)
+    engine = _engine.at(host, project["socket"])
+    _owner_in_container(engine, install, app)
+
+    def read(name: str) -> bytes | None:
+        try:
+            return engine.file(app["_container"], "%s/%s" % (project["root"], name), MAX_FILE_BYTES + 1)
+        except _engine.Missing:
+            return None
+
+    _environment(install, own, read)
+    _named(install, project["root"])
+    return install
+
+
+def _owner_in_container(engine: Engine, install: dict[str, Any], app: dict[str, Any]) -> None:
+    """The user of the app's processes: numbers as the host counts them, names and home from the image's own list of users."""
+    try:
+        lines = engine.file(app["_container"], "/etc/passwd", 1 << 18).decode("utf-8", "replace").splitlines()
+    except HostError:
+        lines = []
+    wanted = app["user"].split(":")[0]
+    fields = next((each for each in (line.split(":") for line in lines) if len(each) == 7 and wanted in (each[0], each[2])), None)
+    uid, gid = app.get("_ids") or ([int(fields[2]), int(fields[3])] if fields and fields[2].isdigit() and fields[3].isdigit() else [0, 0])
+    if fields or "_ids" in app:
+        install["owner"] = {"user": fields[0] if fields else str(uid), "uid": uid, "gid": gid, "group": fields[0] if fields else str(gid),
+                            "home": fields[5] if fields else "/"}
 
 
 def _root(host: Host, option: str, units: list[dict[str, Any]], searched: list[str]) -> str:
@@ -137,7 +200,12 @@ def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[s
     version = parse_version(host.maybe(root + "/" + VERSION_FILE, 65536) or "")
     if version is not None:
         install["version"] = {"string": version[0], "number": list(version[1])}
-    _environment(host, install, root, units)
+    _environment(install, units, lambda name: host.read(root + "/" + name, MAX_FILE_BYTES + 1) if host.exists(root + "/" + name) else None)
+    _named(install, root)
+
+
+def _named(install: dict[str, Any], root: str) -> None:
+    """What the settings say of the whole install."""
     effective = install["_environment"]
     install["domain"] = effective.get("LOCAL_DOMAIN", "")[:253]
     install["storage"] = next((name for name, key in (("s3", "S3_ENABLED"), ("swift", "SWIFT_ENABLED"), ("azure", "AZURE_ENABLED"))
@@ -146,18 +214,21 @@ def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[s
     _pools(install)
 
 
-def _environment(host: Host, install: dict[str, Any], root: str, units: list[dict[str, Any]]) -> None:
-    """`_files`: what was read of each dotenv file; `_dotenv`: merged; `_environment`: effective for the web process (or any other)."""
+def _environment(install: dict[str, Any], units: list[dict[str, Any]], read: Callable[[str], bytes | None]) -> None:
+    """`_files`: what was read of each dotenv file; `_dotenv`: merged; `_environment`: effective for the web process (or any other).
+
+    `read` gives the content of such a file, None when there is none.
+    """
     web = next((unit for role in APP_ROLES for unit in units if unit["role"] == role and not unit["shim"]), None)
     process = dict(web["_env"]) if web else {}
     files: dict[str, Any] = {}
     merged: dict[str, str] = {}
     for name in RAILS_FILES:
-        path = root + "/" + name
-        if not host.exists(path):
-            continue
         try:
-            parsed = parse(host.read(path, MAX_FILE_BYTES + 1), process, gem=_dotenv_gem(install))
+            content = read(name)
+            if content is None:
+                continue
+            parsed = parse(content, process, gem=_dotenv_gem(install))
         except HostError as problem:
             files[name] = {"denied": str(problem)} if isinstance(problem, HostDenied) else {"failed": str(problem)}
             continue

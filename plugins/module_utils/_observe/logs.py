@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS, parse, strip_prefix
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy, remediation
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import container_logs, proxy, remediation
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 
 if TYPE_CHECKING:
@@ -91,9 +91,20 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
                 read.add(origin)
         except Exception as problem:
             _failed(source, problem)
+    composed = "compose" in install
+
+    def source_of(origin: str, name: str, kind: str) -> Dict[str, Any]:
+        return _source(sources, origin, name, kind)
+
+    if composed:
+        # Half of the time for them: the kernel's lines, which tell of what ran out of memory, are in the journal.
+        read |= container_logs.read(host, install, tally, source_of, since, clock.monotonic() + (deadline - clock.monotonic()) / 2)
     try:
-        if _read_journal(host, units, tally, sources, since, deadline):
-            read |= {"system", "kernel"} | {str(unit["role"]) for unit in units if _in_journal(unit)}
+        if composed and not host.is_dir("/run/systemd/system"):
+            if container_logs.kernel(host, tally, source_of, since):
+                read |= {"system", "kernel"}
+        elif _read_journal(host, units, tally, sources, since, deadline):
+            read |= {"system", "kernel"} | {str(unit["role"]) for unit in units if "_container" not in unit and _in_journal(unit)}
     except HostDenied:
         raise  # without the journal nothing could be said of Mastodon itself
     except Exception as problem:
@@ -136,7 +147,7 @@ def _read_journal(
     deadline: float,
 ) -> bool:
     """Whether the journal could be read, be it empty."""
-    roles = {str(unit["name"]): str(unit["role"]) for unit in units if unit.get("name")}
+    roles = {str(unit["name"]): str(unit["role"]) for unit in units if unit.get("name") and "_container" not in unit}
     wanted = max(2000, min(JOURNAL_LINES, int((deadline - clock.monotonic()) * JOURNAL_LINES_A_SECOND)))
     stream = host.journal(roles, since, wanted, deadline, JOURNAL_BYTES)
     known: Dict[Tuple[str, bool, str], Tuple[str, Dict[str, Any]]] = {}

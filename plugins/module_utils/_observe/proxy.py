@@ -28,6 +28,11 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     if unit is None:
         return {"kind": "none", "running": False}
     facts: dict[str, Any] = {"kind": unit["name"].split(".")[0].split("@")[0], "running": unit["active_state"] == "active"}
+    if unit.get("manager") == "compose":
+        # Its configuration is in its container, and what it calls its upstreams are names of their network.
+        kinds = ("nginx", "caddy", "haproxy", "httpd", "traefik")
+        facts["kind"] = next((kind for kind in kinds if kind in unit["image"]), "other")
+        return facts
     if facts["kind"] != "nginx" or not host.exists(MAIN_FILE):
         return facts
     root = _configured(host)

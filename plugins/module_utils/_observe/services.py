@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import composition
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import shown
 
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
@@ -229,11 +230,13 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         if current.isdigit() and int(current) < 1 << 60:
             facts["memory_bytes"] = int(current)
         facts["memory_max_bytes"] = int(most) if most.isdigit() and int(most) < 1 << 60 else None
-        facts["oom_kills"] = _oom_kills(host, unit["_cgroup"])
-        facts["listen"] = _addresses(host, unit, sockets)
+        facts["oom_kills"] = max(_oom_kills(host, unit["_cgroup"]), int(unit.get("_oom_killed", False)))
+        facts["listen"] = _addresses(host, unit, sockets) if "ports" not in unit else [each.partition("->")[0] for each in unit["ports"]]
         if unit["role"] in ("web", "sidekiq", "streaming"):
             facts["settings"] = shown(unit["_env"])
         public.append(facts)
+    if "compose" in install:
+        return {"manager": "compose", "units": public, "compose": composition.observe(host, install)}
     return {"manager": "systemd" if public else "none", "units": public}
 
 

@@ -18,7 +18,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     units = [unit for unit in install["units"] if unit["role"] == "streaming" and unit["intended"]]
     # Unlike Puma, streaming loads .env.production first, without overriding its own environment.
     dotenv = install["_files"].get(".env.production", {}).get("keys", {})
-    found = {address_of(dict(dotenv, **unit["_env"]), 4000, unit["working_directory"]): unit["name"]
+    found = {address_of(unit, dict(dotenv, **unit["_env"]), 4000): unit["name"]
              for unit in [each for each in units if not each["shim"]] or units}
     addresses = with_upstreams(host, install, found, "upstream_streaming")
     return {"endpoints": ask_all(host, install, addresses, "/api/v1/streaming/health", BOOT_SECONDS)}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import ask_health
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import compose, proxy
 
 MAX_ENDPOINTS = 8
 BOOT_SECONDS = 30.0  # Rails loads for that long on a small server
@@ -23,17 +23,19 @@ _UPSTREAM = re.compile(r"/[^\s$]+|(?!unix)[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset: an endpoint for every unit that is meant to run Puma, and for every upstream of the proxy that none of them is."""
     # config/puma.rb is read before dotenv: only the process's own environment decides where it listens.
-    found = {address_of(unit["_env"], 3000, unit["working_directory"]): unit["name"] for unit in install["units"]
-             if unit["role"] == "web" and unit["intended"]}
+    found = {address_of(unit, unit["_env"], 3000): unit["name"] for unit in install["units"] if unit["role"] == "web" and unit["intended"]}
     return {"endpoints": ask_all(host, install, with_upstreams(host, install, found, "upstream_web"), "/health", BOOT_SECONDS)}
 
 
-def address_of(settings: dict[str, str], default_port: int, directory: str) -> str:
-    """Where a server listens by its settings: SOCKET (relative to its directory), else BIND:PORT."""
+def address_of(unit: dict[str, Any], settings: dict[str, str], default_port: int) -> str:
+    """Where a server listens by its settings: SOCKET (relative to its directory), else BIND:PORT; of a container its published port."""
     socket, port = settings.get("SOCKET", ""), settings.get("PORT", "")
-    if socket:
-        return socket if socket.startswith("/") else directory.rstrip("/") + "/" + socket
     number = int(port) if port.isdigit() and 0 < int(port) < 65536 else default_port
+    if unit.get("manager") == "compose":
+        given = re.search(r"(?:-p|--port)[ =](\d{1,5})\b", " ".join(unit["_argv"]))  # rails s -p 3000, the command until 4.2
+        return compose.address_of(unit, int(given.group(1)) if given else number)
+    if socket:
+        return socket if socket.startswith("/") else unit["working_directory"].rstrip("/") + "/" + socket
     bind = settings.get("BIND") or "127.0.0.1"
     return ("[%s]:%d" if ":" in bind and not bind.startswith("[") else "%s:%d") % (bind, number)
 
