@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask the container engine over its Unix socket: HTTP as Docker and podman speak it, bounded (private, may change any time).
 
-Only questions, but for `run`, which starts a command inside a container that runs already. Paths carry no version: the engine then takes
-them as its own. Source: https://docs.docker.com/reference/api/engine/
+Only questions, but for `run`, which starts a command inside a container that runs already, and `act`, which is for fixes. Paths carry no
+version: the engine then takes them as its own. Source: https://docs.docker.com/reference/api/engine/
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Engine:
         """The JSON that a GET answers; Missing for 404, HostError for all else that is no 200."""
         with self._ask("GET", path, query, None, SILENT_SECONDS) as answer:
             return _json(_bounded(answer, MAX_ANSWER_BYTES), path)
+
+    def act(self, path: str, seconds: float, **query: str) -> None:
+        """POST that starts, stops or pauses; what is that way already is well."""
+        with self._ask("POST", path, query, None, seconds):
+            return
 
     def file(self, container: str, path: str, most: int) -> bytes:
         """The first `most` bytes of a regular file of a container, running or not; Missing when it has none of that name."""
@@ -132,7 +137,7 @@ class Engine:
             connection.request(method, path + ("?" + urlencode(query, quote_via=quote) if query else ""), data,
                                {"Content-Type": "application/json"} if data is not None else {})
             answer = connection.getresponse()
-            if answer.status == 200 or answer.status in (101, 201):
+            if answer.status in (101, 200, 201, 204, 304):
                 return _Answer(connection, answer)
             said = _message(answer)
         except socket.timeout:

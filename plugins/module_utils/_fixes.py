@@ -71,8 +71,6 @@ NOT_IN_CONTAINERS = {
     "tune_concurrency": _COMPOSE_FILE,
     "cover_queues": _COMPOSE_FILE,
     "allow_writes": _COMPOSE_FILE,
-    "restart_services": _COMPOSE_FILE,
-    "start_services": _COMPOSE_FILE,
     "fix_media_permissions": (
         "the volume belongs to the user of the image (991:991), not to one of this host: chown it to that number",
         "le volume appartient à l'utilisateur de l'image (991:991), pas à un utilisateur de cet hôte : donnez-le à ce numéro",

@@ -9,7 +9,7 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import sidekiq, units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, sidekiq, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services as observed
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import streaming, web
@@ -80,7 +80,8 @@ def wait_until_ready(install: dict[str, Any], touched: dict[str, str], say: Call
     told = False
     while time.monotonic() < end:
         host = Host(time.monotonic() + _ROUND_SECONDS)
-        now = dict(install, units=[unit for unit in observed.discover(host) if unit["name"] in touched])
+        every = observed.discover(host) + (containers.refreshed(host, install) if "compose" in install else [])
+        now = dict(install, units=[unit for unit in every if unit["name"] in touched])
         for unit in now["units"]:
             restarts.setdefault(unit["name"], unit["restarts"])
         # What systemd has had to start a second time since does not come up.

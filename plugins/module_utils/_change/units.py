@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Acting on units: the only place that tells systemd to do something (private, may change any time).
+"""Acting on units: the only place that tells systemd to do something (private, may change any time). Containers: `containers.py`.
 
 Sidekiq is drained before it is stopped (`_change/sidekiq.py`). Its unit has TimeoutSec=15 while Sidekiq itself takes 25 s before it pushes
 unfinished jobs back (sidekiq, lib/sidekiq.rb `timeout`), so for the stop it is given longer by a drop-in below /run.
@@ -18,7 +18,7 @@ import time
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import sidekiq
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, sidekiq
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import act
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.services import unit_of
@@ -34,6 +34,8 @@ _UNITS_OF_TIME = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 864
 
 
 def properties(host: Host, unit: str, *names: str) -> dict[str, str]:
+    if containers.is_one(unit):
+        return containers.properties(host, unit)
     shown = host.run(["systemctl", "show", "--no-pager", "--property=" + ",".join(names), "--", unit], 30.0)
     if shown.rc is None:
         raise HostError("systemctl show gave no answer in time")
@@ -64,6 +66,9 @@ def reload_units() -> None:
 
 def start(host: Host, unit: str) -> None:
     """Start, also what ran into its start limit; returns when systemd says it is up (Type=simple: when it was forked)."""
+    if containers.is_one(unit):
+        containers.start(host, unit)
+        return
     with contextlib.suppress(HostError):
         _systemctl("reset-failed", unit)
     _systemctl("start", unit)
@@ -81,6 +86,9 @@ def reload(host: Host, role: str, unit: str) -> None:
 
 
 def restart(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
+    if containers.is_one(unit):
+        containers.restart(host, role, unit, say)
+        return
     if role == "sidekiq":
         stop(host, role, unit, say)
         start(host, unit)
@@ -92,6 +100,9 @@ def restart(host: Host, role: str, unit: str, say: Callable[[str], None]) -> Non
 
 
 def stop(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
+    if containers.is_one(unit):
+        containers.stop(host, role, unit, say)
+        return
     wake(host, unit)
     if role == "sidekiq" and is_active(host, unit):
         with _longer_stop(host, unit):
@@ -103,6 +114,8 @@ def stop(host: Host, role: str, unit: str, say: Callable[[str], None]) -> None:
 
 def processes(host: Host, unit: str) -> list[str]:
     """Process ids of the unit: its control group, whatever wrappers it starts."""
+    if containers.is_one(unit):
+        return containers.processes(host, unit)
     return [pid for pid in host.names("/proc") if pid.isdigit() and unit_of(host, pid) == unit]
 
 
@@ -114,8 +127,15 @@ def clear_leftovers(host: Host) -> None:
             os.rmdir(path.rsplit("/", 1)[0])
 
 
+def log_command(unit: str) -> str:
+    """What shows an admin the log of it."""
+    return "docker logs --tail 100 %s" % unit if containers.is_one(unit) else "journalctl -u %s" % unit
+
+
 def is_frozen(host: Host, unit: str) -> bool:
-    """Whether its main process was stopped by a signal (SIGSTOP), so that it holds its sockets and answers nobody."""
+    """Whether its main process was stopped by a signal (SIGSTOP) or its container paused: it holds its sockets and answers nobody."""
+    if containers.is_one(unit) and properties(host, unit, "SubState")["SubState"] == "paused":
+        return True
     return _is_stopped(host, properties(host, unit, "MainPID").get("MainPID") or "0")
 
 
@@ -125,6 +145,8 @@ def _is_stopped(host: Host, pid: str) -> bool:
 
 def wake(host: Host, unit: str) -> None:
     """What is frozen cannot end itself in good order: let it go on first."""
+    if containers.is_one(unit) and properties(host, unit, "SubState")["SubState"] == "paused":
+        containers.start(host, unit)
     for pid in processes(host, unit):
         if _is_stopped(host, pid):
             with contextlib.suppress(ProcessLookupError):

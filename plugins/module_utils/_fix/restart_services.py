@@ -18,7 +18,7 @@ import time
 
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix.start_services import ROLES, RUNNING, roles_of
@@ -49,8 +49,8 @@ def fix(change: Change) -> None:
                 continue
             if role == "redis" and _keeps_nothing(change, unit):
                 raise Refused("%s hangs and keeps nothing on disk (save \"\" and appendonly no): a restart would end all queued jobs; find "
-                              "out what it hangs on (redis-cli --latency, journalctl -u %s) before you restart it yourself" % (
-                                  unit["name"], unit["name"]))
+                              "out what it hangs on (redis-cli --latency, %s) before you restart it yourself" % (
+                                  unit["name"], units.log_command(unit["name"])))
             if role == "web" and not hanging and _reload_is_enough(change, unit):
                 change.reload(unit["name"])
             else:
@@ -71,17 +71,22 @@ def _hanging(change: Change, role: str, known: list[dict[str, Any]]) -> list[dic
         answers = list(facts.get("redis", {}).get("uses", {}).values())
     else:
         return failed
+    # A container's name is that of its service, and its address one of a network of this host.
+    local = (*LOCAL, *("%s:" % unit[key] for unit in known for key in ("service", "name") if unit.get(key)))
     hangs = any(not each.get("reachable", True) and each.get("error", {}).get("kind") in HANGS
-                and str(each.get("address", "")).startswith(LOCAL) for each in answers)
+                and str(each.get("address", "")).startswith(local) for each in answers)
     frozen = [unit for unit in known if units.is_frozen(change.host, unit["name"])]
     return failed or frozen or (known if hangs else [])
 
 
 def _keeps_nothing(change: Change, unit: dict[str, Any]) -> bool:
     """Whether the configuration file that this Redis was started with switches off both ways to keep data; its last word counts."""
-    path = next((word for word in unit["_argv"][1:] if word.startswith("/") and word.endswith(".conf")), "")
+    path = next((word for word in unit["_argv"][1:] if word.endswith(".conf")), "")
     saves, appends = True, False
-    for line in (change.host.maybe(path, 1 << 20) or "").splitlines():
+    text = containers.text(change.host, unit, path) if "_container" in unit else change.host.maybe(path, 1 << 20) or ""
+    # Of the command line too: --save "" --appendonly yes.
+    told = "".join("\n" + word[2:] if word.startswith("--") else " " + (word or '""') for word in unit["_argv"][1:])
+    for line in (text + "\n" + told).splitlines():
         words = line.split()
         if len(words) > 1 and words[0].lower() == "save":
             saves = words[1] not in ('""', "''")
@@ -96,7 +101,10 @@ def _without_heartbeat(change: Change, unit: dict[str, Any]) -> bool:
     if "processes" not in sidekiq or "pid" not in unit:
         return False
     pids = units.processes(change.host, unit["name"])
-    own = [each for each in sidekiq["processes"] if str(each["pid"]) in pids and each["hostname"] == change.facts["host"]["name"]]
+    if "_container" in unit:  # it counts its processes itself, and has a name of its own
+        own = [each for each in sidekiq["processes"] if each["hostname"] == unit["_hostname"]]
+    else:
+        own = [each for each in sidekiq["processes"] if str(each["pid"]) in pids and each["hostname"] == change.facts["host"]["name"]]
     if own:
         return any(each["quiet"] for each in own)
     return bool(time.time() - unit.get("since_epoch", 0.0) > HEARTBEAT_SECONDS)
@@ -113,6 +121,6 @@ def check(change: Change) -> str:
     for name in [*asked.get("restart", []), *asked.get("reload", [])]:
         shown = units.properties(change.host, name, "ActiveState", "SubState", "Result")
         if shown.get("ActiveState") != "active":
-            return "%s is %s (%s, result %s); journalctl -u %s says why" % (
-                name, shown.get("ActiveState"), shown.get("SubState"), shown.get("Result"), name)
+            return "%s is %s (%s, result %s); %s says why" % (
+                name, shown.get("ActiveState"), shown.get("SubState"), shown.get("Result"), units.log_command(name))
     return ""

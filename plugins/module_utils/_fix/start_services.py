@@ -14,7 +14,7 @@ import re
 
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
@@ -53,6 +53,10 @@ def _of_role(change: Change, role: str, missed: bool) -> list[dict[str, Any]]:
     meant = [unit for unit in still if unit["intended"]]
     if meant or not missed or len(still) < len(known):
         return meant
+    if not known and "compose" in change.install:
+        project = change.install["compose"]
+        raise Refused("no container of the project %s runs %s: docker compose up -d in %s creates what its file names" % (
+            project["project"], role, project["directory"]))
     if not known:
         masked = _masked_of_role(change.host, role)
         raise Refused(_masked(masked) if masked else "no unit of this host runs %s; install or enable one" % role)
@@ -82,6 +86,8 @@ def _masked_of_role(host: Host, role: str) -> str:
 
 def starts_at_boot(host: Host, name: str) -> bool:
     """Enabled itself, or wanted by a unit that is: postgresql@17-main by postgresql, mastodon-streaming@4000 by its shim."""
+    if containers.is_one(name):
+        return True  # that is the compose file's to say
     shown = units.properties(host, name, "UnitFileState", "WantedBy", "RequiredBy")
     if shown.get("UnitFileState") in ("enabled", "static", "alias", "indirect", "generated"):
         return True
@@ -93,6 +99,6 @@ def check(change: Change) -> str:
     for name in change.step["services"].get("start", []):
         shown = units.properties(change.host, name, "ActiveState", "SubState", "Result", "NRestarts")
         if shown.get("ActiveState") != "active" or int(shown.get("NRestarts") or 0) > 2:
-            return "%s is %s (%s, result %s); journalctl -u %s says why" % (
-                name, shown.get("ActiveState"), shown.get("SubState"), shown.get("Result"), name)
+            return "%s is %s (%s, result %s); %s says why" % (
+                name, shown.get("ActiveState"), shown.get("SubState"), shown.get("Result"), units.log_command(name))
     return ""

@@ -119,7 +119,8 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "user": str(config.get("User") or "root")[:64], "working_directory": str(config.get("WorkingDir") or "/"),
         "image": str(config.get("Image", ""))[:200], "restart_policy": policy, "ports": _published(told),
         "networks": sorted(networks),
-        "_container": str(told.get("Id", "")), "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
+        "_container": str(told.get("Id", "")), "_hostname": str(config.get("Hostname", "")),
+        "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
         "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_wanted_by": [], "_oom_killed": killed,
@@ -151,8 +152,8 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
 
 def command_of(argv: list[str]) -> list[str]:
     """The command that does the work: without init and entry point before it, and of a shell line (`rm -f …pid; rails s`) the last one."""
-    words = [word for word in argv if word]
-    while words and words[0].rsplit("/", 1)[-1] in _WRAPPERS:
+    words = list(argv)
+    while words and (not words[0] or words[0].rsplit("/", 1)[-1] in _WRAPPERS):
         words = words[1:]
     if len(words) > 2 and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "dash", "ash") and words[1] in ("-c", "-lc", "-ec"):
         last = [part for part in re.split(r"[;&|\n]+", words[2]) if part.strip()][-1:] or [""]

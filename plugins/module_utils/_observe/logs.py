@@ -249,7 +249,9 @@ def _files(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, 
         found += [("proxy", path) for path in [*nginx["error"], *nginx["access"]] if host.exists(path)]
     kinds = [kind for kind in dict.fromkeys(map(_proxy_kind, units)) if kind] or ["nginx"]
     patterns = [("proxy", pattern, PROXY_NEWEST) for kind in kinds for pattern in PROXY_FILES.get(kind, ())]
-    for origin, pattern, newest in [*patterns, *FILES]:
+    # Of a server in a container its log is the container's; files of this name were left by another one.
+    elsewhere = {str(unit["role"]) for unit in units if "_container" in unit}
+    for origin, pattern, newest in [each for each in (*patterns, *FILES) if each[0] not in elsewhere]:
         try:
             paths = host.glob(pattern)
             if pattern.endswith("postgresql/*.log"):

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._journal_command import journal_arguments
 from ansible_collections.fediops.mastodon.plugins.module_utils._journal import ENTRY_LIMIT, parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._journal_command import journal_arguments
 
 
 def text_field(name: bytes, value: bytes) -> bytes:
