@@ -129,7 +129,8 @@ def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Ca
     def observe(host: Host) -> dict[str, Any]:
         module = importlib.import_module("ansible_collections.fediops.mastodon.plugins.module_utils._observe." + name)
         if name in INSIDE and ground["deployment"] == "docker":
-            host = _inside.enter(host, _container(ground), ground["_engine"])
+            silent = {unit["service"]: unit["name"] for unit in ground["units"] if unit.get("service") and "pid" not in unit}
+            host = _inside.enter(host, _container(ground), ground["_engine"], silent)
         result: dict[str, Any] = module.observe(host, ground, *options)
         return result
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import encodings.idna  # noqa: F401  asked for by name when a socket is given a text; see enter()
+import errno
 import os
 import socket
 import ssl  # noqa: F401  likewise, by the protocols that may need it
@@ -34,8 +35,10 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 class Inside(Host):
     """The host of a subset whose process has moved into a container. Made by `enter`."""
 
-    def __init__(self, deadline: float, container: str, socket_name: str, proc: int) -> None:
+    def __init__(self, deadline: float, container: str, socket_name: str, proc: int, silent: dict[str, str]) -> None:
+        """`silent`: names of services of the project that do not run, with that of their container."""
         super().__init__(deadline)
+        self._silent = silent
         self._container = container
         self._proc = proc
         # chroot leaves the working directory where it was: the engine's socket stays reachable by its bare name.
@@ -75,6 +78,9 @@ class Inside(Host):
     def connect(self, address: str | tuple[str, int], seconds: float = 4.0) -> socket.socket:
         if isinstance(address, str):
             return super().connect(address, seconds)
+        if address[0] in self._silent:
+            # The name server knows only what runs; "no such name" would send the reader to the settings.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "the container %s of this name does not run" % self._silent[address[0]])
         return _resolver.connect(_resolver.lookup(self, address[0]), address[1], lambda: self.left(seconds))
 
 
@@ -90,7 +96,7 @@ def _as_root(act: Any) -> Any:
     return act()
 
 
-def enter(host: Host, unit: dict[str, Any], engine: str) -> Inside:
+def enter(host: Host, unit: dict[str, Any], engine: str, silent: dict[str, str]) -> Inside:
     """Move this process, which must be a subset's own, into the container of a unit; all modules it needs must be loaded by now."""
     if os.geteuid() != 0:
         raise HostDenied("only root can look into containers; run with become: true")
@@ -116,4 +122,4 @@ def enter(host: Host, unit: dict[str, Any], engine: str) -> Inside:
         # An import from here on would take the container's code for ours.
         sys.path[:] = []
         sys.path_importer_cache.clear()
-    return Inside(host.deadline, unit["_container"], name, proc)
+    return Inside(host.deadline, unit["_container"], name, proc, silent)

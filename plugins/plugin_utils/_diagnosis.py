@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Cause, Links, Node
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._container_note import in_containers
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import FleetScope, Scope, Undecided, branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._fleet import judge_fleet, told_once
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import APPS, SERVERS, Instance, Instances
@@ -229,6 +230,8 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     if issue.no_fix and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     notes = []
+    if told := in_containers(facts, finding["advice"].get("en", "")):
+        notes.append(told)
     if expired:
         notes.append(
             {

@@ -21,6 +21,11 @@ FILES = sorted((ROOT / "tests" / "corpus").glob("*.yml"))
 NOISE = "not_a_server_fault"
 NO_LOG_SHOWS = {
     "login_shell_rails_env",  # the services are right; only the live login shell tells
+    # Only the engine tells how containers fit together.
+    "assets_shadowed_by_volume",
+    "container_healthcheck_stale",
+    "container_versions_mixed",
+    "media_not_persistent",
 }
 
 

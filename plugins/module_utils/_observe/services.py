@@ -18,7 +18,8 @@ from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import composition
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import shown
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import secrets, shown
+from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
 
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
                     "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -234,6 +235,8 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         facts["listen"] = _addresses(host, unit, sockets) if "ports" not in unit else [each.partition("->")[0] for each in unit["ports"]]
         if unit["role"] in ("web", "sidekiq", "streaming"):
             facts["settings"] = shown(unit["_env"])
+        if "health" in facts and unit["_health_test"]:
+            facts["health"]["test"] = Redactor(secrets(install)).clean(unit["_health_test"], 200)
         public.append(facts)
     if "compose" in install:
         return {"manager": "compose", "units": public, "compose": composition.observe(host, install)}
