@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import encodings.idna  # noqa: F401  asked for by name when a socket is given a text; see enter()
 import errno
+import heapq  # noqa: F401  likewise: Counter.most_common
 import os
 import socket
 import ssl  # noqa: F401  likewise, by the protocols that may need it

@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import branch
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 _OF_SYSTEMD = re.compile(r"systemctl|journalctl|bin/rails|bin/tootctl|\.env\.production")
@@ -28,9 +26,11 @@ _SAME = {
 }
 
 
-def in_containers(facts: t.Mapping[str, t.Any], advice: str) -> dict[str, str] | None:
-    """The note for a host of compose when the advice names commands or files that are others there; None when it needs none."""
-    directory = branch(facts, "install", "compose").get("directory")
-    if not isinstance(directory, str) or not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
+def in_containers(directory: str, advice: str) -> dict[str, str] | None:
+    """The note when the advice names commands or files that are others there; None when it needs none.
+
+    `directory` of the compose project, empty for a host that has none.
+    """
+    if not directory or not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
         return None
     return {language: text.format(directory=clean_line(directory, 200)) for language, text in _SAME.items()}

@@ -230,8 +230,8 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     if issue.no_fix and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     notes = []
-    if told := in_containers(facts, finding["advice"].get("en", "")):
-        notes.append(told)
+    if meant := in_containers(scope.text("{{ install.compose.directory }}"), finding["advice"].get("en", "")):
+        notes.append(meant)
     if expired:
         notes.append(
             {
