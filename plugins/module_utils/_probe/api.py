@@ -68,10 +68,7 @@ class Api:
 
     def account(self) -> str:
         """Id of the token's account; empty when the token may not ask for it. Unfit when the token is refused."""
-        try:
-            answer = self._ask("account", "GET", "/api/v1/accounts/verify_credentials", accept=(200, 403))
-        except Failed:
-            return ""
+        answer = self._ask("account", "GET", "/api/v1/accounts/verify_credentials", accept=(200, 403))
         value = answer.json()
         return id_of(value) if answer.status == 200 else ""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._probe.api import Failed, id_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._probe.client import Unfit
+from ansible_collections.fediops.mastodon.plugins.module_utils._probe.material import text_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._probe.record import age_seconds
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # A request whose answer was lost may still be worked on: Mastodon gives one up after 90 s, Puma's queue before it comes on top.
 UNSURE_SECONDS = 150.0
-PAUSE_SECONDS = (0.3, 0.7, 1.0, 2.0)
+PAUSE_SECONDS = (0.3, 0.7, 1.0, 2.0, 4.0, 8.0, 8.0, 15.0)
 SWEPT_SECONDS = 7 * 86400.0
 ALIVE_SECONDS = 1800.0  # the probe of somebody else may still need its post
 VACUUM = "Mastodon deletes uploads without a post by itself after a day"
@@ -93,12 +94,15 @@ class Cleaner:
             self.reasons.update(dict.fromkeys(lost, "the answer to this post was lost, and the token (without the scope read:accounts) may "
                                                     "not ask whose posts to look through"))
             return
+        lost = [marker for marker in lost if marker in record.entries]
+        if not lost:
+            return
         found = self._api.mine(record.account, time.time() - max(map(age_seconds, lost)) - 3600)
         for status_id, marker in found.items():
             if marker in lost:
                 self._api.delete(status_id)
         for marker in lost:
-            # One request makes one post; of one that was repeated a second may come.
+            # One request makes one post; of one that was repeated, and made a second time, the first may still come.
             known = marker in found.values() and marker not in self._repeated
             if known or record.entries[marker]["sure"] or age_seconds(marker) > UNSURE_SECONDS:
                 record.note(marker, gone=True)
@@ -106,14 +110,19 @@ class Cleaner:
                 self.reasons[marker] = "the answer to this post was lost and the server may still make it; it is looked for again"
 
     def _repeat(self, record: Record, lost: list[str]) -> None:
-        """The same key once more: the answer is the first post, or a second one, and tells whose posts to look through."""
+        """The same key once more: the answer is the first post, or a second one, and tells whose posts to look through.
+
+        Only where the server answers: on one that hangs it would be one more request nobody knows the end of.
+        """
         for marker in lost:
-            if marker not in self._repeated:
+            if marker not in self._repeated and not record.entries[marker]["sure"]:
                 self._repeated.add(marker)
                 with contextlib.suppress(Failed, Unfit):
                     post = self._api.create(marker, marker)
                     record.belongs_to(id_of(post.get("account")))
                     self._api.delete(id_of(post))
+                    if text_of(str(post.get("content"))) != marker:  # the words of the first, so it was made and is over
+                        record.note(marker, gone=True)
                     return
 
     def _delete(self, record: Record, marker: str, entry: dict[str, Any]) -> None:
