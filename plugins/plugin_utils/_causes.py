@@ -47,15 +47,17 @@ class Links:
     def of(self, found: t.Mapping[str, t.Iterable[str]]) -> dict[Node, Cause]:
         """Cause and effects of every finding; `found` holds the ids found on each host, and of each instance as a whole."""
         nodes = [(place, name) for place, names in found.items() for name in names]
-        places: dict[str, list[str]] = {}
+        places: dict[str, set[str]] = {}
         for place, name in nodes:
-            places.setdefault(name, []).append(place)
+            places.setdefault(name, set()).add(place)
+        near = {place: self._near(place) for place in found}
         effects: dict[Node, list[Node]] = {node: [] for node in nodes}
         explainers: dict[Node, list[Node]] = {node: [] for node in nodes}
         for node in nodes:
             for target, condition in self._catalogue[node[1]].explains.items():
-                for place in places.get(target, ()):
-                    if self._reaches(node, (place, target)) and self._holds(condition, node, place):
+                at = places.get(target, ())
+                for place in near[node[0]] if at else ():
+                    if place in at and self._reaches(node, (place, target)) and self._holds(condition, node, place):
                         effects[node].append((place, target))
                         explainers[(place, target)].append(node)
         ranks: dict[Node, int] = {}
@@ -63,18 +65,23 @@ class Links:
             _rank(node, explainers, ranks)
         return {node: Cause(ranks[node], _nearest(node, explainers[node], ranks, self._catalogue), _below(node, effects)) for node in nodes}
 
+    def _near(self, place: str) -> tuple[str, ...]:
+        """Where something found at a place can have effects: there, and wherever else it is of the same instance."""
+        if place in self._wholes:
+            return (place, *self._wholes[place].hosts)
+        wholes = [other for other, whole in self._wholes.items() if place in whole.hosts]
+        return (place, *self._instances.others(place), *wholes)
+
     def _reaches(self, cause: Node, effect: Node) -> bool:
-        """Whether what is found at one place can be the cause of what is found at the other.
+        """Whether what is found at one place can be the cause of what is found at another that is near.
 
         On another host: when that host serves what the effect or the cause is about (database, Redis, web, streaming) to it.
         """
         (place, name), (other, target) = cause, effect
         if place == other:
             return name != target
-        if place in self._wholes:
-            return other in self._wholes[place].hosts
-        if other in self._wholes:
-            return place in self._wholes[other].hosts
+        if place in self._wholes or other in self._wholes:
+            return True
         about = {self._catalogue[target].component, self._catalogue[name].component}
         return any(self._instances.serves(place, other, what) for what in about)
 

@@ -75,9 +75,9 @@ def told_once(
         seen: dict[t.Any, list[str]] = {}
         for host in facts:
             if judged[host][name].state in ("found", "clear"):
-                for number, instance in enumerate(instances.all):
-                    if host in instance.hosts:
-                        seen.setdefault((number, _store(issue.shared.by, host, facts[host], instances)), []).append(host)
+                store = _store(issue.shared.by, host, facts[host], instances)
+                for number in instances.of(host):
+                    seen.setdefault((number, store), []).append(host)
         for hosts in seen.values():
             found = [host for host in hosts if judged[host][name].state == "found"]
             tellers = [host for host in hosts if issue.shared.by in roles(facts[host])] or found[:1]

@@ -48,6 +48,14 @@ class Instances:
         """Whether some instance holds both."""
         return bool(set(self._of[host]) & set(self._of[other]))
 
+    def of(self, host: str) -> list[int]:
+        """The numbers of its instances in `all`."""
+        return self._of[host]
+
+    def others(self, host: str) -> list[str]:
+        """The other hosts of its instances."""
+        return [other for other in dict.fromkeys(name for number in self._of[host] for name in self.all[number].hosts) if other != host]
+
     def serves(self, host: str, other: str, what: str) -> bool:
         """Whether `other` uses the database, the Redis, the web or the streaming server of `host`."""
         if what not in USED or host == other or not self.together(host, other) or what not in roles(self._facts[host]):
