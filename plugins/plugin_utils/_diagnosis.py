@@ -14,7 +14,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._causes import Ca
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._container_note import in_containers
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import FleetScope, Scope, Undecided, branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._fleet import judge_fleet, told_once
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import APPS, SERVERS, Instance, Instances
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import APPS, SERVERS, Instance, Instances, roles
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._judgement import Judgement, alone, evidence, judge, named_facts, seen
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import SEVERITIES, KnownIssue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -158,8 +158,7 @@ def plain(raw: t.Any) -> Facts:
 
 def _served_elsewhere(facts_by_host: t.Mapping[str, t.Any]) -> set[str]:
     """Roles that some host with the application lacks: only then is a host with nothing else of use."""
-    apps = [set(map(str, entries(branch(raw, "install").get("roles")))) for raw in facts_by_host.values()]
-    return {role for role in SERVERS for here in apps if set(APPS) & here and role not in here}
+    return {role for role in SERVERS for here in map(roles, facts_by_host.values()) if set(APPS) & here and role not in here}
 
 
 def _unusable(raw: t.Any, elsewhere: set[str]) -> str | None:

@@ -22,7 +22,8 @@ def judge_fleet(issue: KnownIssue, instance: Instance, facts: t.Mapping[str, Fac
     whole: dict[str, Facts] = {}
     reasons: list[str] = []
     for host in instance.hosts:
-        about = applies(issue, facts[host])
+        # What is switched off there says nothing of the instance: the old checkout of a host that only has the database now.
+        about = applies(issue, {**facts[host], "install": {**branch(facts[host], "install"), "roles": sorted(roles(facts[host]))}})
         missing = next((path for path in issue.needs if not Scope(facts[host], issue.id).has(path)), None)
         if about is None and missing is None:
             whole[host] = facts[host]

@@ -150,8 +150,12 @@ def groups(facts: t.Mapping[str, Facts]) -> dict[str, str]:
     return {host: first.setdefault(find(host), host) for host in facts}
 
 
-def roles(facts: Facts) -> set[str]:
-    return {str(role) for role in entries(branch(facts, "install").get("roles"))}
+def roles(facts: t.Any) -> set[str]:
+    """What a host does for its instance; what is switched off there on purpose (a Redis it no longer needs) it does not do."""
+    told = {str(role) for role in entries(branch(facts, "install").get("roles"))}
+    units = [unit for unit in entries(branch(facts, "services").get("units")) if isinstance(unit, dict)]
+    off = {unit.get("role") for unit in units} - {unit.get("role") for unit in units if unit.get("intended", True)}
+    return told - off
 
 
 def _has_app(facts: Facts) -> bool:

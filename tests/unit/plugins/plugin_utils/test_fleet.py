@@ -223,6 +223,24 @@ def test_a_database_that_runs_and_is_not_reached_is_nobodys_else():
     assert causes(found, "web1") == {"db_connection_refused": None}
 
 
+def test_what_is_switched_off_does_not_count():
+    """Servers that were split still have the units of before."""
+    facts = three()
+    leftovers = [{**unit, "intended": False, "active_state": "inactive"} for unit in units("database", "redis", "sidekiq")["units"]]
+    facts["web1"]["install"]["roles"] += ["database", "redis", "sidekiq"]
+    facts["web1"]["services"]["units"] += leftovers
+    assert diagnose(facts)["verdict"] == "clear"
+    for host in ("web1", "w1"):
+        facts[host]["sidekiq"] = sidekiq(unconsumed=QUEUES)
+    facts["w1"]["services"] = units("sidekiq", state="inactive")
+    found = diagnose(down(facts))
+    assert (causes(found, "w1")["sidekiq_not_running"], "sidekiq_not_running" in causes(found, "web1")) == ("db_connection_refused", False)
+    # The checkout that is left on the host of the database may be old.
+    old = app("database", "web", version=(4, 2, 0), address="192.0.2.5", keys={"SECRET_KEY_BASE": "old"})
+    old["services"]["units"][1]["intended"] = False
+    assert between(three(db1=old)) == {}
+
+
 def test_sidekiq_is_told_once():
     facts = three()
     for host in ("web1", "w1"):
