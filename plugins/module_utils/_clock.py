@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import ctypes
+import struct
 
 _STA_UNSYNC = 0x40  # linux/timex.h; the kernel sets it when no time service has disciplined the clock for long
-_AFTER_STATUS_BYTES = 256  # more than the rest of struct timex has anywhere
-
-
-class _Timex(ctypes.Structure):
-    _fields_ = [("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
-                ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_char * _AFTER_STATUS_BYTES)]
+_TIMEX_BYTES = 512  # more than struct timex has anywhere
+_STATUS_AT = 5 * struct.calcsize("l")  # behind modes, which is padded, and four of type long
 
 
 def synchronized() -> bool | None:
@@ -22,9 +18,11 @@ def synchronized() -> bool | None:
     Whichever service it is: chrony, ntpd and systemd-timesyncd all tell the kernel. False is no fault by itself: the clock of a virtual
     machine may be kept by its hypervisor.
     """
-    state = _Timex()
     try:
-        answer = ctypes.CDLL(None).adjtimex(ctypes.byref(state))
-    except (OSError, AttributeError, TypeError):
+        import ctypes  # some small Pythons come without
+
+        timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+        answer = ctypes.CDLL(None).adjtimex(timex)
+    except (ImportError, OSError, AttributeError, TypeError):
         return None
-    return None if answer < 0 else not state.status & _STA_UNSYNC
+    return None if answer < 0 else not struct.unpack_from("i", timex, _STATUS_AT)[0] & _STA_UNSYNC

@@ -90,8 +90,6 @@ def told_once(
 
 def _store(by: str, host: str, facts: Facts, instances: Instances) -> tuple[str, ...]:
     """What identifies the thing that hosts see alike; hosts that see different ones speak for themselves."""
-    if by not in _STORE:
-        return ("host", host)
     use = branch(facts, "redis", "uses", _STORE[by])
     if use.get("run_id"):
         return ("run", str(use["run_id"]))
