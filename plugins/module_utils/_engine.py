@@ -77,10 +77,14 @@ class Engine:
                 raise HostError("the engine sent %s as no archive" % path) from None
         raise Missing("%s leads to links only" % path)
 
-    def logs(self, container: str, since_epoch: float, lines: int, tty: bool, deadline: float, max_bytes: int) -> ByteStream:
-        """The newest `lines` lines of a container since then, each with its time before it, as `docker logs --timestamps` prints them."""
+    def logs(self, container: str, since_epoch: float, lines: int, tty: bool, deadline: float, max_bytes: int,
+             until_epoch: float = 0.0) -> ByteStream:
+        """The newest `lines` lines of a container since then (and until then, unless 0), each with its time before it, as
+        `docker logs --timestamps` prints them."""
         stream = ByteStream(iter(()))
         query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": "%.6f" % since_epoch, "tail": str(lines)}
+        if until_epoch:
+            query["until"] = "%.6f" % until_epoch
 
         def chunks() -> Iterator[bytes]:
             try:

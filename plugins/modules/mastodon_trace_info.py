@@ -12,7 +12,7 @@ author:
   - fediops.mastodon contributors (@fediops)
 description:
   - Follows one request by the id in the header C(X-Request-Id) of its answer through the logs of this host - proxy, web, streaming, Sidekiq
-    and database, in the journal, in files and in those that were rotated and compressed - and changes nothing.
+    and database, in the journal, in containers, in files and in those that were rotated and compressed - and changes nothing.
   - Lines are tied to the request only as far as logs tell. RV(trace.lines) says of each how it is known.
   - Text is redacted, stripped of control sequences and bounded before it leaves the host.
   - The playbook C(fediops.mastodon.trace) runs it on every host and merges what they tell.

@@ -26,10 +26,10 @@ sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host  # noqa: E402
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed  # noqa: E402
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, journal  # noqa: E402
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, journal  # noqa: E402
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Source  # noqa: E402
 
-journal.SLICES = (1e12,)  # the whole day at once
+backwards.SLICES = (1e12,)  # the whole day at once
 RID = "6bc0960d-5001-43c3-a7f4-31376ce7a2a7"
 OTHER = "11111111-2222-4333-8444-555555555555"
 WINDOW_SECONDS = 86400
@@ -78,7 +78,7 @@ def write(path: Path, make: object, megabytes: int, old: bool, backwards: bool) 
 
 
 def in_file(path: Path, since: float) -> int:
-    return len(files.find(Host(time.monotonic() + 3600), str(path), [RID.encode()], since, False, Source("proxy", "", "")))
+    return len(files.find(Host(time.monotonic() + 3600), str(path), [RID.encode()], since, False, 0.0, Source("proxy", "", "")))
 
 
 def in_journal(path: Path, since: float) -> int:

@@ -44,7 +44,7 @@ def read(host: Host, install: Mapping[str, Any], tally: Tally, source_of: Callab
         wanted = max(2000, min(LINES, int(left * LINES_A_SECOND)))
         stream = engine.logs(unit["_container"], since, wanted, unit["_tty"], time.monotonic() + left, BYTES)
         lines = 0
-        for when, message in _timed(stream):
+        for when, message in timed(stream):
             lines += 1
             if lines == 1:
                 source["oldest_epoch"] = when
@@ -79,7 +79,7 @@ def kernel(host: Host, tally: Tally, source_of: Callable[[str, str, str], dict[s
     return True
 
 
-def _timed(stream: ByteStream) -> Iterator[tuple[float, bytes]]:
+def timed(stream: ByteStream) -> Iterator[tuple[float, bytes]]:
     """(epoch, line) of what the engine sends with a time before each line; what has none belongs to the line before."""
     rest = b""
     current = 0.0

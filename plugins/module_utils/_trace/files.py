@@ -50,7 +50,7 @@ def _access_logs(host: Host, install: Mapping[str, Any]) -> list[tuple[str, str]
     return [("proxy", path) for path in sorted(paths)]
 
 
-def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, source: Source) -> list[Record]:
+def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, _deadline: float, source: Source) -> list[Record]:
     """The lines that hold one of the needles, those before ``since`` left out, and all of them when ``every`` one is wanted."""
     found: list[Record] = []
     enough = False

@@ -39,8 +39,8 @@ def trace(
                "secrets": secrets(ground), "clues": clues}  # fmt: skip
 
     def look(host: Host) -> dict[str, Any]:
-        if ground.get("deployment") == "docker":
-            raise HostError("Mastodon runs in containers here, which this release does not look into")
+        if ground.get("deployment") == "docker" and "compose" not in ground:
+            raise HostError("Mastodon runs in containers here that no docker compose made (or its engine may not be asked)")
         if not ground["units"]:
             raise HostError("neither Mastodon nor a service of it was found on this host")
         return observe(host, ground, options)

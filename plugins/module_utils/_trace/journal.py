@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
-# Seconds back from now, searched one after the other: who asks for a request mostly saw it a moment ago.
-SLICES = (900.0, 7200.0, 43200.0, 1e12)
 SEARCH_LINES = 100000000  # no limit: the time is
 SEARCH_BYTES = 1 << 42
 WINDOW_LINES = 60000
@@ -39,19 +38,12 @@ def find(
     options = ["--reverse"]
     if _greps(host):
         options += ["--case-sensitive=yes", "--grep=" + "|".join(re.escape(needle.decode("ascii", "ignore")) for needle in needles)]
-    found: list[Record] = []
-    until = clock.time()
-    newest = True
-    for age in SLICES:
-        begin = max(since, clock.time() - age)
-        more = [] if newest else ["--until=@%.6f" % until]
-        found += _search(host, units, needles, begin, (*options, *more), deadline, source, until)
-        ended = found and not every and found[-1].time > begin + EARLIER_SECONDS
-        if source.reason or ended or begin <= since:
-            break
-        newest, until = False, begin
-    source.found += len(found)
-    return found
+
+    def look(begin: float, until: float) -> list[Record]:
+        more = ["--until=@%.6f" % until] if until else []
+        return _search(host, units, needles, begin, (*options, *more), deadline, source, until or clock.time())
+
+    return backwards(look, since, every, source)
 
 
 def _search(
@@ -89,12 +81,12 @@ def _greps(host: Host) -> bool:
         return False
 
 
-def window(host: Host, units: Mapping[str, str], since: float, until: float, deadline: float, source: Source) -> list[Record]:
-    """What the units said, systemd of them and the kernel, between these times."""
-    stream = host.journal(units, since, WINDOW_LINES, deadline, WINDOW_BYTES, ("--until=@%.6f" % until,))
+def window(host: Host, units: Mapping[str, str], span: Span, deadline: float, source: Source) -> list[Record]:
+    """What the units said, systemd of them and the kernel, in that time."""
+    stream = host.journal(units, span.since, WINDOW_LINES, deadline, WINDOW_BYTES, ("--until=@%.6f" % span.until,))
     records = []
     for entry in _journal.parse(stream):
-        if since <= entry.time <= until:
+        if span.since <= entry.time <= span.until:
             records.append(_record(entry, units))
     source.lines += len(records)
     if stream.truncated or len(records) >= WINDOW_LINES - 1:

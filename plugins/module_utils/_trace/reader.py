@@ -8,10 +8,12 @@ from __future__ import annotations
 import time as clock
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils import _engine
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, journal
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import containers, files, journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record, Source, Span
 
 if TYPE_CHECKING:
@@ -20,39 +22,67 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 
+_JOURNAL = ("system", "journal", "journal")
+
+
+class _Log(NamedTuple):
+    """A file or a container: how a text is looked for in it, and how some spans of time are read."""
+
+    origin: str
+    name: str
+    kind: str
+    find: Callable[[Sequence[bytes], float, bool, float, Source], list[Record]]
+    between: Callable[[Sequence[Span], Source], list[Record]]
+
+
 class Reader:
     """``install``: of the subset install, with its units. ``sources`` tells what was searched, and what could not be read."""
 
     def __init__(self, host: Host, install: Mapping[str, Any], since: float, deadline: float) -> None:
         self.host, self.since, self.deadline = host, since, deadline
-        self.units = {str(unit["name"]): str(unit["role"]) for unit in install.get("units") or () if unit.get("name")}
-        self.places = files.places(host, install, since)
+        every = [unit for unit in install.get("units") or () if unit.get("name")]
+        self.units = {str(unit["name"]): str(unit["role"]) for unit in every if "_container" not in unit}
         self._sources: dict[tuple[str, str], Source] = {}
+        self._logs = [
+            _Log(origin, path, "file", partial(files.find, host, path), partial(files.window, host, path))
+            for origin, path in files.places(host, install, since)
+        ]
+        for unit in every:
+            if "_container" in unit and unit["role"] in PARSERS:
+                engine = _engine.at(host, install["_engine"])
+                self._logs.append(
+                    _Log(unit["role"], unit["name"], "container", partial(containers.find, engine, unit),
+                         partial(containers.window, engine, unit, deadline))
+                )  # fmt: skip
 
     def find(self, needles: Sequence[bytes], since: float, origins: Iterable[str] = (), every: bool = False) -> list[Record]:
         """Lines since then that hold one of the needles: those that lie together, or ``every`` one. Half of the time left may be used."""
-        wanted = set(origins)
         until = clock.monotonic() + max(1.0, (self.deadline - clock.monotonic()) / 2)
         found: list[Record] = []
-        for origin, path in self.places:
-            if not wanted or origin in wanted:
-                found += self._try(origin, path, "file", partial(files.find, self.host, path, needles, since, every))
-        units = {name: role for name, role in self.units.items() if not wanted or role in wanted}
+        for log in self._of(origins):
+            found += self._try(*log[:3], partial(log.find, needles, since, every, until))
+        units = self._units(origins)
         if units:
-            found += self._try("system", "journal", "journal", partial(journal.find, self.host, units, needles, since, every, until))
+            found += self._try(*_JOURNAL, partial(journal.find, self.host, units, needles, since, every, until))
         return found
 
     def between(self, spans: Sequence[Span], origins: Iterable[str] = ()) -> list[Record]:
         """Every line of these spans of time, which must not overlap (``merged``)."""
-        wanted = set(origins)
-        units = {name: role for name, role in self.units.items() if not wanted or role in wanted}
         found: list[Record] = []
-        for origin, path in self.places if spans else ():
-            if not wanted or origin in wanted:
-                found += self._try(origin, path, "file", partial(files.window, self.host, path, spans))
-        for since, until in spans if units else ():
-            found += self._try("system", "journal", "journal", partial(journal.window, self.host, units, since, until, self.deadline))
+        for log in self._of(origins) if spans else ():
+            found += self._try(*log[:3], partial(log.between, spans))
+        units = self._units(origins)
+        for span in spans if units else ():
+            found += self._try(*_JOURNAL, partial(journal.window, self.host, units, span, self.deadline))
         return found
+
+    def _of(self, origins: Iterable[str]) -> list[_Log]:
+        wanted = set(origins)
+        return [log for log in self._logs if not wanted or log.origin in wanted]
+
+    def _units(self, origins: Iterable[str]) -> dict[str, str]:
+        wanted = set(origins)
+        return {name: role for name, role in self.units.items() if not wanted or role in wanted}
 
     @property
     def sources(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _request_id
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, jobs, journal, observe
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, jobs, observe, reader
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record
-from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import NOW, RID, SIDEKIQ, WEB, Machine, texts, trace
+from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import NOW, RID, SIDEKIQ, WEB, Chunks, Machine, texts, trace
 
 OTHER = "11111111-2222-4333-8444-555555555555"
 STAMP = "2025-11-21T14:00:00.100000 #100"
@@ -263,6 +264,30 @@ def test_a_short_id_is_found_in_tags_only() -> None:
     assert [line["link"] for line in told["lines"]] == ["id"]
 
 
+def test_lines_of_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stamped(at: float, text: str) -> bytes:
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}{f'{at % 1:.9f}'[1:]}Z {text}\n".encode()
+
+    class Engine:
+        def logs(self, name: str, since: float, lines: int, tty: bool, deadline: float, most: int, until: float = 0.0) -> Any:
+            said = {
+                "web-id": [(at, text) for at, _unit, text, _pid in web(*FAILED)],
+                "db-id": [(NOW + 0.09, POSTGRES.decode().split("\n")[1])],
+            }
+            return Chunks(b"".join(stamped(*one) for one in said[name] if since <= one[0] <= (until or 1e12)), size=50)
+
+    monkeypatch.setattr(reader._engine, "at", lambda host, socket: Engine())
+    units = [
+        {"name": f"x-{role}-1", "role": role, "_container": name, "_tty": False}
+        for role, name in (("web", "web-id"), ("database", "db-id"))
+    ]
+    options = {"request_id": RID, "since_epoch": NOW - 86400, "deadline": time.monotonic() + 60, "clues": {}}
+    told = observe.observe(Machine(), {"units": units, "_engine": "/run/docker.sock"}, options)
+    assert [line["link"] for line in told["lines"]] == ["error", "id", "id", "id", "block", "block", "block", "id", "id"]
+    assert {source["kind"] for source in told["sources"]} == {"container"}
+    assert told["stacks"][0]["class"] == "PG::UndefinedColumn"
+
+
 def test_journalctl_looks_itself_where_it_can() -> None:
     machine = Machine([*web(*FAILED), *web(f"I, [{STAMP}]  INFO -- : [{OTHER}] other", at=NOW + 0.2)])
     plain = trace(machine)
@@ -274,7 +299,7 @@ def test_journalctl_looks_itself_where_it_can() -> None:
 
 
 def test_only_as_far_back_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "clock", SimpleNamespace(time=lambda: NOW + 600))
+    monkeypatch.setattr(backwards, "clock", SimpleNamespace(time=lambda: NOW + 600))
     asked = []
 
     class Watched(Machine):
