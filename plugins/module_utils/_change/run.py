@@ -48,7 +48,8 @@ if TYPE_CHECKING:
         tune_concurrency,
     )
 
-SURVEY_SECONDS = 15.0
+SURVEY_SECONDS = 30.0
+UNITS_SECONDS = 60.0  # only what hangs takes it, and who does not know the role of a unit restarts Sidekiq without draining it
 FOREVER = 10 * 365 * 86400.0
 
 
@@ -234,7 +235,7 @@ def _undo(journal: Journal, step: dict[str, Any], asked: Asked, state: str, reas
 
 
 def _finish(journal: Journal, asked: Asked, state: str) -> None:
-    _facts, ground = survey(["install"], SURVEY_SECONDS, 3600.0, "", {})
+    _facts, ground = survey(["install"], UNITS_SECONDS, 3600.0, "", {})
     finish_services(journal, ground, asked)
     journal.run.update(state=state, finished_epoch=round(time.time(), 3))
     journal.save()

@@ -36,7 +36,13 @@ def carry_out(host: Host, asked: Asked, install: dict[str, Any], say: Callable[[
         # A unit that a step has just made is nowhere in what was observed before.
         roles = dict({unit["name"]: unit["role"] for unit in observed.discover(host)}, **roles)
     names = sorted({*asked.restart, *asked.reload, *asked.start}, key=lambda name: (ORDER.index(roles.get(name, "")), name))
-    touched = [name for name in names if _one(host, asked, name, roles.get(name, ""), problems, say)]
+    touched = []
+    for name in names:
+        try:
+            if _one(host, asked, name, roles.get(name, ""), problems, say):
+                touched.append(name)
+        except HostError as problem:  # a server that is too busy to say how one unit is must not keep the others down
+            problems.append("%s: %s" % (name, problem))
     if any(roles.get(name) in ("web", "streaming", "sidekiq") for name in touched):
         wait_until_ready(install, {name: roles.get(name, "") for name in touched}, say)
     return problems
@@ -79,22 +85,30 @@ def wait_until_ready(install: dict[str, Any], touched: dict[str, str], say: Call
     restarts: dict[str, int] = {}
     told = False
     while time.monotonic() < end:
-        host = Host(time.monotonic() + _ROUND_SECONDS)
-        every = observed.discover(host) + (containers.refreshed(host, install) if "compose" in install else [])
-        now = dict(install, units=[unit for unit in every if unit["name"] in touched])
-        for unit in now["units"]:
-            restarts.setdefault(unit["name"], unit["restarts"])
-        # What systemd has had to start a second time since does not come up.
-        hopeful = [unit for unit in now["units"] if unit["restarts"] <= restarts[unit["name"]] + 1]
-        coming = {unit["name"] for unit in hopeful if unit["active_state"] == "active"}
-        waiting = [unit["name"] for unit in hopeful if unit["active_state"] in _CHANGING]
-        # Any answer, an error too, comes from one that is up.
-        waiting += [each["unit"] for subset in (web, streaming) for each in subset.observe(host, now).get("endpoints", [])
-                    if each.get("unit") in coming and "status" not in each]
-        waiting += [name for name in coming if touched[name] == "sidekiq" and not sidekiq.is_up(host, units.processes(host, name))]
+        try:
+            waiting = _waiting_for(install, touched, restarts)
+        except HostError:  # busy with starting
+            waiting = list(touched)
         if not waiting:
             return
         if not told:
             say("waiting until %s" % (", ".join(sorted(set(waiting))) + (" answers" if len(set(waiting)) == 1 else " answer")))
             told = True
         time.sleep(0.5)
+
+
+def _waiting_for(install: dict[str, Any], touched: dict[str, str], restarts: dict[str, int]) -> list[str]:
+    """Units that are not up yet and may still come; `restarts`: how often systemd had started each when it was first looked at."""
+    host = Host(time.monotonic() + _ROUND_SECONDS)
+    every = observed.discover(host) + (containers.refreshed(host, install) if "compose" in install else [])
+    now = dict(install, units=[unit for unit in every if unit["name"] in touched])
+    for unit in now["units"]:
+        restarts.setdefault(unit["name"], unit["restarts"])
+    # What systemd has had to start a second time since does not come up.
+    hopeful = [unit for unit in now["units"] if unit["restarts"] <= restarts[unit["name"]] + 1]
+    coming = {unit["name"] for unit in hopeful if unit["active_state"] == "active"}
+    waiting = [unit["name"] for unit in hopeful if unit["active_state"] in _CHANGING]
+    # Any answer, an error too, comes from one that is up.
+    waiting += [each["unit"] for subset in (web, streaming) for each in subset.observe(host, now).get("endpoints", [])
+                if each.get("unit") in coming and "status" not in each]
+    return waiting + [name for name in coming if touched[name] == "sidekiq" and not sidekiq.is_up(host, units.processes(host, name))]

@@ -33,7 +33,7 @@ APP_ROLES = ("web", "sidekiq", "streaming")
 SECONDS = 24 * 3600.0  # some migrations of big servers take hours; one that is killed half way helps nobody
 LEFT_BEHIND_SECONDS = 6 * 3600.0
 POOLED_SECONDS = 20.0
-SURVEY_SECONDS = 15.0
+UNITS_SECONDS = 60.0
 BOTH_WERE_APPLIED = ("before", "after")
 
 
@@ -203,7 +203,7 @@ def _ended(asked: Postgres, but: int) -> bool:
 def _restart(host: Host, units: list[tuple[str, str]], say: Callable[[str], None]) -> list[str]:
     asked = Asked()
     asked.restart = [name for _role, name in units]
-    return services.carry_out(host, asked, survey(["install"], SURVEY_SECONDS, 3600.0, "", {})[1], say)
+    return services.carry_out(host, asked, survey(["install"], UNITS_SECONDS, 3600.0, "", {})[1], say)
 
 
 def _after_interruption(operation: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from typing import TYPE_CHECKING, Any
@@ -138,11 +139,12 @@ def check(change: Change) -> str:
     """Wait until the workers that know the new manifest serve: a hot restart is only begun when systemctl returns."""
     units = {unit["name"] for unit in change.units("web")}
     end = time.monotonic() + RELOAD_SECONDS
-    late: list[str] = []
+    late = sorted(units)
     built = newest_manifest(change.install)
     while time.monotonic() < end:
-        now = [unit for unit in services.discover(Host(time.monotonic() + 10)) if unit["name"] in units and "pid" in unit]
-        late = [unit["name"] for unit in now if unit.get("_started_epoch", built) < built]
+        with contextlib.suppress(HostError):  # busy with starting
+            now = [unit for unit in services.discover(Host(end + 10)) if unit["name"] in units and "pid" in unit]
+            late = [unit["name"] for unit in now if unit.get("_started_epoch", built) < built]
         if not late:
             return ""
         time.sleep(0.5)

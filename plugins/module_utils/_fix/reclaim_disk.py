@@ -130,7 +130,7 @@ def _start_stores(change: Change) -> None:
 
 def _afterwards(change: Change) -> None:
     """What was meant to run and does not is started; Redis takes writes again."""
-    now = change.install.get("units", []) if change.check_mode else services.discover(Host(time.monotonic() + 10.0))
+    now = change.install.get("units", []) if change.check_mode else services.discover(Host(time.monotonic() + 60.0))
     ours = {unit["name"] for unit in change.units()}
     stopped = [unit for unit in now if unit["name"] in ours and unit["intended"] and unit["active_state"] not in RUNNING]
     for unit in stopped:

@@ -24,6 +24,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Re
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
                     "/usr/lib/systemd/system", "/lib/systemd/system")
 MAX_UNITS = 60
+SHOW_SECONDS = 30.0  # systemd answers at once, but not on a server that is short of processor time; the deadline of the host comes first
 MAX_UNIT_FILE_BYTES = 65536
 TICKS_A_SECOND = 100.0  # USER_HZ, the same on every Linux that runs Ruby
 
@@ -68,7 +69,8 @@ def discover(host: Host) -> list[dict[str, Any]]:
     names = _candidates(host) | set(running)
     if not names:
         return []
-    shown = host.run(["systemctl", "show", "--no-pager", "--property=" + ",".join(PROPERTIES), "--"] + sorted(names)[:MAX_UNITS])
+    command = ["systemctl", "show", "--no-pager", "--property=" + ",".join(PROPERTIES), "--"]
+    shown = host.run(command + sorted(names)[:MAX_UNITS], SHOW_SECONDS)
     if shown.rc is None:
         raise HostError("systemctl show gave no answer in time")
     now, monotonic = time.time(), time.monotonic()
