@@ -65,14 +65,17 @@ def chosen(asked: list[str]) -> list[str]:
 
 
 def gather(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any],
-           fingerprint_key: str = "") -> dict[str, Any]:
+           fingerprint_key: str = "", cured: list[str] | None = None) -> dict[str, Any]:
     """Facts of this host by the contract (docs/facts.md). Returns within timeout_seconds and a moment, whatever hangs."""
-    return survey(asked, timeout_seconds, log_since_seconds, root, signatures, fingerprint_key)[0]
+    return survey(asked, timeout_seconds, log_since_seconds, root, signatures, fingerprint_key, cured)[0]
 
 
 def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, root: str, signatures: dict[str, Any],
-           fingerprint_key: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
-    """The facts, and the subset install with its private keys (secrets among them), which never leave the host."""
+           fingerprint_key: str = "", cured: list[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The facts, and the subset install with its private keys (secrets among them), which never leave the host.
+
+    cured: issues that were cured until now by what was done on another host.
+    """
     started = time.monotonic()
     end = started + timeout_seconds
     now = time.time()
@@ -84,7 +87,8 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
     observers = {name: _observer(name, ground) for name in names if name in SUBSETS}
     if "logs" in observers:
         observers["logs"] = _observer("logs", ground, {
-            "since_epoch": now - log_since_seconds, "signatures": signatures, "secrets": secrets(ground), "deadline": end - 0.5})
+            "since_epoch": now - log_since_seconds, "signatures": signatures, "secrets": secrets(ground), "deadline": end - 0.5,
+            "cured": dict.fromkeys(cured or (), now)})
     if "environment" in observers:
         observers["environment"] = _observer("environment", ground, {"fingerprint_key": fingerprint_key})
     skip = _why_skipped(ground, first)

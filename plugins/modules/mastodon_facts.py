@@ -56,6 +56,12 @@ options:
         Without it that is found out by addresses. Handled by the action plugin.
     type: str
     default: ''
+  cured:
+    description:
+      - Ids of known issues that were cured just now by what was done on another host. Log lines of before are not counted for them.
+    type: list
+    elements: str
+    default: []
   known_issues_dirs:
     description:
       - Directories on the controller with further known issues, whose signatures are counted too. Handled by the action plugin.
@@ -236,6 +242,7 @@ def main() -> None:
             "root": {"type": "path", "default": ""},
             "signatures": {"type": "dict", "default": {}},
             "fingerprint_key": {"type": "str", "default": "", "no_log": True},
+            "cured": {"type": "list", "elements": "str", "default": []},
             "instance": {"type": "str", "default": ""},
             "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
             "recorded": {"type": "path", "default": ""},
@@ -256,7 +263,7 @@ def main() -> None:
         # bad_input: wrong for the whole run, not for this host.
         module.fail_json(msg=str(problem), bad_input=True)
     facts = gather(options["gather_subset"], options["gather_timeout"], since_seconds, options["root"], options["signatures"],
-                   options["fingerprint_key"])
+                   options["fingerprint_key"], options["cured"])
     module.exit_json(changed=False, ansible_facts={"mastodon": facts})
 
 

@@ -80,10 +80,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 waits_for:
-  description: Hosts with the causes of what is found on this one. When one of them was worked on, look at this one again.
+  description: What is found on this host and caused on others. When one of those was worked on, look at this one again.
   returned: always, but for bad input
-  type: list
-  elements: str
+  type: dict
+  contains:
+    hosts:
+      description: Where the causes are.
+      type: list
+      elements: str
+    issues:
+      description: Ids of the findings here.
+      type: list
+      elements: str
 remediation:
   description: What was done.
   returned: always, but for bad input

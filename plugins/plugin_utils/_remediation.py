@@ -135,10 +135,18 @@ class Remediation:
         self._note(run, due, before, after)
         self._observe(self.log_since)
 
-    def waits_for(self) -> list[str]:
-        """Hosts on which the causes are of what is found here: when one of them was worked on, this one is to be looked at again."""
-        causes = [finding["explained_by"] for finding in self._diagnosed()["findings"] if "/" in (finding["explained_by"] or "")]
-        return sorted({cause.rpartition("/")[0] for cause in causes} & set(self.facts))
+    def waits_for(self) -> dict[str, list[str]]:
+        """What is found here and caused on other hosts: when one of them was worked on, this one is to be looked at again."""
+        found = {finding["id"]: finding["explained_by"] or "" for finding in self._diagnosed()["findings"]}
+        hosts, issues = set(), []
+        for issue in found:
+            cause = found[issue]
+            while cause in found:
+                cause = found[cause]
+            if cause.rpartition("/")[0] in self.facts:
+                hosts.add(cause.rpartition("/")[0])
+                issues.append(issue)
+        return {"hosts": sorted(hosts), "issues": issues}
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

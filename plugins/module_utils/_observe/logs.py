@@ -61,12 +61,13 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
 
     install: {"units": [{"name", "role", "_standard_output"}…], "domain", "root", "_environment"; "log_files": {origin: [path…]} instead of
     the usual places}. ``read_origins`` of the result: origins of which at least one source was read, be it without a line of the window.
-    options: {"since_epoch": epoch, "signatures": {…}, "deadline": time.monotonic() value, "secrets": [value…]}.
+    options: {"since_epoch": epoch, "signatures": {…}, "deadline": time.monotonic() value, "secrets": [value…],
+    "cured": {issue: epoch} beside what the journals of this host say}.
     Private keys of the result: ``_oom_kills`` (for ``memory``), ``_reason`` (sources that could not be read at all, broken signatures).
     """
     since = float(options["since_epoch"])
     deadline = float(options["deadline"])
-    tally = Tally(options.get("signatures") or {}, options.get("secrets") or (), remediation.cured(host))
+    tally = Tally(options.get("signatures") or {}, options.get("secrets") or (), {**remediation.cured(host), **options.get("cured", {})})
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     errors: List[str] = []
     units = install.get("units") or ()

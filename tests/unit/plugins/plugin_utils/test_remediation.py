@@ -213,3 +213,24 @@ def test_the_board_keeps_a_lock_per_instance(board):
     other, waited = Board("task"), []
     with board.lock("one", lambda: waited.append("no")), other.lock("two", lambda: waited.append("no")):
         assert waited == []
+
+
+def test_what_is_caused_on_another_host_waits_for_it(board):
+    """web1 reaches no database, for the disk of db1 is full: it has nothing to do, and is to be looked at again when db1 was worked on."""
+    database = hosts.healthy(disk=hosts.broken()["disk"])
+    database["install"] = {"found": False, "roles": ["database"], "searched": []}
+    for name in ("database", "web", "sidekiq", "redis", "media"):
+        del database[name]
+        database["probes"][name] = {"state": "skipped", "seconds": 0.0}
+    web = hosts.healthy(database={**hosts.broken()["database"], "address": "db.internal:5432"}, web=hosts.broken()["web"])
+    web["install"]["roles"] = ["web"]
+    jobs = {
+        host: Remediation(
+            host=host, door=Played(), facts={"web1": web, "db1": database}, catalogue=hosts.catalogue(), waivers=(),
+            policy=Policy("restart"), board=board, log_since="1h", check_mode=True,
+        )
+        for host in ("web1", "db1")
+    }  # fmt: skip
+    assert jobs["web1"].waits_for() == {"hosts": ["db1"], "issues": ["db_connection_refused", "web_down_502"]}
+    assert jobs["web1"].run()["steps"] == []
+    assert jobs["db1"].waits_for() == {"hosts": [], "issues": []}
