@@ -77,6 +77,7 @@ class ActionModule(HostAction):
             before = clocks.offset_of(first)
             trace["clock"]["offset_seconds"] = list(clocks.narrowed(before, found) if before else found)
             if first:  # what was searched was searched the first time
+                trace["left_out"] = max(int(first.get("left_out", 0)), int(trace.get("left_out", 0)))
                 trace["sources"] = [*first.get("sources", ()), *(one for one in trace.get("sources", ()) if one.get("truncated"))]
             result["trace"] = wrap_var(trace)  # type: ignore[no-untyped-call]
         return result

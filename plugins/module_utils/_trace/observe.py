@@ -9,6 +9,7 @@ application cannot know the id, only time, path and words.
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 
@@ -34,6 +35,7 @@ MOST_LINES = 2000
 MOST_SPANS = 20
 MOST_SECONDS = 3600.0  # of logs that are read as a whole
 TEXT_LIMIT = 1000
+RESULT_BYTES = 2 << 20  # of all lines, as JSON
 BLOCK_SECONDS = 2.0
 _JOB = re.compile(r"[0-9a-f-]{12,36}\Z")
 
@@ -120,7 +122,15 @@ def _told(linked: list[Linked], show: _Shower, tally: Tally) -> dict[str, Any]:
             tally.add(record.origin, record.name, record.time, record.text.encode("utf-8", "ignore"), record.pid)
     counted = tally.result()
     del counted["_oom_kills"]
-    return {"lines": [_line(entry, show) for entry in kept], "left_out": len(linked) - len(kept), "logs": counted}
+    lines: list[dict[str, Any]] = []
+    room = RESULT_BYTES
+    for entry in kept:
+        told = _line(entry, show)
+        room -= len(json.dumps(told))
+        if room < 0:
+            break
+        lines.append(told)
+    return {"lines": lines, "left_out": len(linked) - len(lines), "logs": counted}
 
 
 def _line(entry: Linked, show: _Shower) -> dict[str, Any]:

@@ -10,7 +10,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # what became of the request
     "answered": (
         "It reached the application, which answered {status}: {what}, on {host} at {when}.",
-        "Elle a atteint l'application, qui a répondu {status} : {what}, sur {host} à {when}.",
+        "Elle a atteint l'application, qui a répondu {status} : {what}, sur {host}, le {when}.",
     ),
     "gave_up": (
         "The proxy did not wait for that: the visitor got {status}.",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 
 from types import SimpleNamespace
@@ -218,6 +219,10 @@ def test_truncation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observe, "MOST_LINES", 10)
     told = trace(Machine(web(*[f"I, [{STAMP}]  INFO -- : [{RID}] line {number}" for number in range(25)])))
     assert (len(told["lines"]), told["left_out"]) == (10, 15)
+    monkeypatch.setattr(observe, "RESULT_BYTES", 20000)
+    wide = web(*[f"I, [{STAMP}]  INFO -- : [{RID}] " + "é" * 900 for _number in range(9)])
+    told = trace(Machine(wide))
+    assert 1 <= len(told["lines"]) < 9 and len(told["lines"]) + told["left_out"] == 9 and len(json.dumps(told["lines"])) <= 20000
 
 
 def test_the_search_ends_behind_the_request_and_a_whole_file_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
