@@ -28,7 +28,7 @@ def backwards(look: Callable[[float, float], list[Record]], since: float, every:
         begin = max(since, clock.time() - age)
         found += look(begin, until)
         ended = found and not every and min(record.time for record in found) > begin + EARLIER_SECONDS
-        if source.reason or ended or begin <= since:
+        if source.reason or source.newest_only or ended or begin <= since:
             break
         until = begin
     source.found += len(found)

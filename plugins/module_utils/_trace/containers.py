@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time as clock
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import container_logs
@@ -31,10 +32,12 @@ def find(
 
     def look(begin: float, until: float) -> list[Record]:
         stream = engine.logs(unit["_container"], begin, SEARCH_LINES, unit["_tty"], deadline, SEARCH_BYTES, until)
-        found = [_record(unit, when, line) for when, line in container_logs.timed(stream) if any(needle in line for needle in needles)]
+        lines = (_record(unit, when, line) for when, line in container_logs.timed(stream) if any(needle in line for needle in needles))
+        found = deque(lines, MOST_HITS)
+        source.newest_only = source.newest_only or len(found) == MOST_HITS
         if stream.truncated:
             source.cut(stream.reason, until or clock.time())
-        return found[-MOST_HITS:]
+        return list(found)
 
     return backwards(look, since, every, source)
 

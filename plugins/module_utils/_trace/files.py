@@ -10,6 +10,7 @@ import re
 import time as clock
 import zlib
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
@@ -56,14 +57,16 @@ def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: b
     enough = False
     for part in PARTS:
         reader = _Reader(host, path, part, source.origin)
-        found = [Record(time, source.origin, path, 0, line) for time, line in reader.lines(since, clock.time() + 86400, needles)]
+        lines = (Record(time, source.origin, path, 0, line) for time, line in reader.lines(since, clock.time() + 86400, needles))
+        found = list(deque(lines, MOST_HITS))
         enough = bool(found) and not every and reader.first is not None and reader.first < found[0].time - EARLIER_SECONDS
         if enough or not reader.starts_after(since):
             break
     if not enough:
         reader.tell(source, since)
     source.found += len(found)
-    return found[-MOST_HITS:]
+    source.newest_only = len(found) == MOST_HITS
+    return found
 
 
 def window(host: Host, path: str, spans: Sequence[Span], source: Source) -> list[Record]:

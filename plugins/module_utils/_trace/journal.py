@@ -63,7 +63,7 @@ def _search(
         if any(needle in whole for needle in needles):
             found += _holding(whole, needles, units)
         if len(found) >= MOST_HITS:
-            source.cut("only the newest %d lines that name it were looked at" % MOST_HITS, found[-1].time)
+            source.newest_only = True
             break
     else:
         found += _holding(rest, needles, units)

@@ -36,6 +36,7 @@ class Source:
         self.bytes = self.lines = self.found = 0
         self.reason = ""
         self.oldest = 0.0
+        self.newest_only = False  # so many lines hold what was looked for that only the newest were taken
 
     def cut(self, reason: str, oldest: float) -> None:
         """Not all of it was read."""
@@ -45,6 +46,8 @@ class Source:
     def told(self) -> dict[str, Any]:
         """As the module returns it."""
         found: dict[str, Any] = {"origin": self.origin, "name": self.name, "kind": self.kind, "found": self.found}
+        if self.newest_only:
+            found["newest_only"] = True
         if self.reason:
             found.update(truncated=True, reason=self.reason)
             if self.oldest:

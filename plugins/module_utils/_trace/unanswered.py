@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
     from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record
 
-NEEDLES = (b"upstream", b'" 500 ', b'" 502 ', b'" 503 ', b'" 504 ', b"http.log.error")
+NEEDLES = (
+    *(b'upstream: "', b"no live upstreams", b'" 500 ', b'" 502 ', b'" 503 ', b'" 504 '),  # nginx
+    *(b"AH00957", b"AH00959", b"AH01102", b"AH00898", b"http.log.error"),  # Apache, Caddy
+)
 MOST = 20
 SAME_SECONDS = 2.0  # a line of the access log comes this long after that of the error log at most
 _ASKED = re.compile(r', request: "([A-Z]{1,20}) ([^ "?]*)')

@@ -49,6 +49,8 @@ def conclusion(trace: Trace, language: str) -> list[str]:
         told.append(text("no_web", language))
     for pair in trace["clocks"]:
         told.append(text("clock", language, ahead=pair["ahead"], behind=pair["behind"], seconds=human_duration(pair["seconds"])))
+    if any(source.get("newest_only") for host in trace["hosts"].values() for source in host["sources"]):
+        told.append(text("newest_only", language))
     if trace["left_out"]:
         told.append(text("left_out", language, n=trace["left_out"]))
     return told

@@ -101,6 +101,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "entre ces deux, ce n'est pas l'ordre des faits.",
     ),
     "left_out": ("{n} lines more were found and are not shown.", "{n} autres lignes trouvées ne sont pas montrées."),
+    "newest_only": (
+        "So many lines hold what was looked for that only the newest were taken.",
+        "Tant de lignes contiennent ce qui est cherché que seules les plus récentes ont été prises.",
+    ),
     "more_lines": ("{n} more lines in {where}", "{n} autres lignes dans {where}"),
     "not_read": ("not wholly read", "lu en partie"),
     "nobody_knows": ("No known issue explains this.", "Aucun problème connu ne l'explique."),

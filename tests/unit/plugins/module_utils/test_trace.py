@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _request_id
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, jobs, observe, reader
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, jobs, journal, observe, reader
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import NOW, RID, SIDEKIQ, WEB, Chunks, Machine, texts, trace
 
@@ -223,6 +223,17 @@ def test_truncation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = web(*[f"I, [{STAMP}]  INFO -- : [{RID}] " + "é" * 900 for _number in range(9)])
     told = trace(Machine(wide))
     assert 1 <= len(told["lines"]) < 9 and len(told["lines"]) + told["left_out"] == 9 and len(json.dumps(told["lines"])) <= 20000
+
+
+def test_only_the_newest_of_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (files, journal):
+        monkeypatch.setattr(module, "MOST_HITS", 30)
+    every = [web(f"I, [{STAMP}]  INFO -- : [{RID}] line {number}", at=NOW + number * 10 + 0.5)[0] for number in range(60)]
+    told = trace(Machine(every))
+    assert texts(told)[-1].endswith("line 59") and [source["newest_only"] for source in told["sources"]] == [True]
+    log = "".join(ACCESS.format("GET /a", 500, "-", f' upstream_status="500" request_id="{RID}"') for _number in range(40))
+    told = trace(Machine([], {"/var/log/nginx/error.log": log.encode()}))
+    assert len(told["lines"]) == 40 and [source["newest_only"] for source in told["sources"] if source["found"]] == [True]
 
 
 def test_the_search_ends_behind_the_request_and_a_whole_file_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
