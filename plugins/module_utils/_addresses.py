@@ -11,10 +11,14 @@ import socket
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._network import error_kind
+
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 MOST_OWN = 64
+MOST_ANSWERS = 2
+CONNECT_SECONDS = 0.4
 MOST_NAMES = 8
 MOST_OF_A_NAME = 8
 _LOCAL = ("localhost", "")
@@ -54,6 +58,23 @@ def resolve(asked: list[str]) -> dict[str, list[str]]:
         except (OSError, UnicodeError):
             continue
         found[name] = sorted({str(each[4][0]) for each in answers})[:MOST_OF_A_NAME]
+    return found
+
+
+def over_ipv6(host: Host, domain: str, here: list[str]) -> list[dict[str, Any]]:
+    """``proxy.ipv6`` of the contract: whether HTTPS answers at the addresses that the domain's AAAA records promise. ``here``: ``own``."""
+    try:
+        answers = socket.getaddrinfo(domain, 443, socket.AF_INET6, proto=socket.IPPROTO_TCP)
+    except (OSError, UnicodeError):  # no such record, or no resolver: both are no promise
+        return []
+    found = []
+    for address in sorted({str(each[4][0]) for each in answers if not _everywhere(str(each[4][0]))})[:MOST_ANSWERS]:
+        entry: dict[str, Any] = {"address": address, "here": address in here, "answers": True}
+        try:
+            host.connect((address, 443), CONNECT_SECONDS).close()
+        except OSError as problem:
+            entry.update(answers=False, error=error_kind(problem))
+        found.append(entry)
     return found
 
 

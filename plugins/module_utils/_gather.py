@@ -118,14 +118,20 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
 
 
 def _resolve(facts: dict[str, Any], end: float) -> None:
-    """`host.resolved`: where the names lead that this Mastodon uses. A process of its own, for a resolver can hang."""
-    asked = _addresses.names(facts)
-    if not asked:
-        return
+    """`host.resolved`: where the names lead that this Mastodon uses; `proxy.ipv6`. Processes of their own, for a resolver can hang."""
+    asked, domain = _addresses.names(facts), facts.get("install", {}).get("domain")
+    questions: dict[str, Callable[[Host], dict[str, Any]]] = {}
+    if asked:
+        questions["names"] = lambda _host: _addresses.resolve(asked)
+    if domain and facts.get("proxy", {}).get("running"):
+        here = facts["host"].get("addresses", [])
+        questions["ipv6"] = lambda host: {"ipv6": _addresses.over_ipv6(host, domain, here)}
     deadline = time.monotonic() + max(0.1, min(RESOLVE_SECONDS, end - time.monotonic()))
-    outcome = side_by_side({"names": lambda _host: _addresses.resolve(asked)}, {"names": deadline})["names"]
-    if outcome.state == "ok":
-        facts["host"]["resolved"] = outcome.facts
+    outcomes = side_by_side(questions, dict.fromkeys(questions, deadline)) if questions else {}
+    if "names" in outcomes and outcomes["names"].state == "ok":
+        facts["host"]["resolved"] = outcomes["names"].facts
+    if "ipv6" in outcomes and outcomes["ipv6"].state == "ok":
+        facts["proxy"].update(outcomes["ipv6"].facts)
 
 
 def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Callable[[Host], dict[str, Any]]:

@@ -48,7 +48,7 @@ def threads(box: Box) -> int:
 def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
     known = described(fault)
     remediate = [ROOT / "playbooks" / "remediate.yml"]
-    with Box.start(suite, kmsg=known.get("kmsg", False), loop=known.get("loop", False)) as box:
+    with Box.start(suite, kmsg=known.get("kmsg", False), loop=known.get("loop", False), net_admin=known.get("net_admin", False)) as box:
         box.ready()
         planted, output, _code = play(
             box, tmp_path / "planted", [FAULTS / "plant.yml", ROOT / "playbooks" / "diagnose.yml"], "-e", f"fault={fault}"

@@ -47,8 +47,10 @@ def _docker() -> docker.DockerClient:
 
 class Box(Client):
     @classmethod
-    def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False, small_root: str = "") -> Box:
-        """Start a box; `kmsg` shows it the kernel log, `loop` lets it mount files, `small_root` ("64m") gives it a / that can be filled."""
+    def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False, net_admin: bool = False,
+              small_root: str = "") -> Box:
+        """Start a box; `kmsg` shows it the kernel log, `loop` lets it mount files, `net_admin` lets it change its addresses and routes,
+        `small_root` ("64m") gives it a / that can be filled."""
         if suite not in SUITES:
             raise BoxError(f"there is no suite {suite!r}, only {' and '.join(SUITES)}")
         name = name or f"fediops-{suite}-{secrets.token_hex(3)}"
@@ -56,6 +58,8 @@ class Box(Client):
         if kmsg:
             capabilities.append("SYSLOG")
             devices.append("/dev/kmsg:/dev/kmsg:rwm")
+        if net_admin:
+            capabilities.append("NET_ADMIN")
         if loop:
             devices.append("/dev/loop-control:/dev/loop-control:rwm")
             rules.append("b 7:* rmw")

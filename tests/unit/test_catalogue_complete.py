@@ -67,7 +67,8 @@ def test_each_explains_what_people_see(name: str) -> None:
         web_errors_5xx sidekiq_not_running sidekiq_queue_missing sidekiq_backlog sidekiq_stuck login_shell_rails_env command_env_not_loaded
         command_run_as_wrong_user debug_log_level stop_timeout_too_short not_a_server_fault outbound_network_broken
         media_not_persistent container_healthcheck_stale
-        ca_certificates_outdated clock_skew smtp_failure tls_expired proxy_body_size proxy_headers_wrong rate_limited_shared_ip
+        ca_certificates_outdated clock_skew ipv6_without_service smtp_failure tls_expired proxy_body_size proxy_headers_wrong
+        rate_limited_shared_ip
         posting_fails post_text_damaged media_post_fails probe_left_posts
         scheduler_duplicated clocks_differ
         """.split()
