@@ -36,7 +36,7 @@ def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
 
 
 def ansible(
-    *arguments: str | Path, program: str = "ansible-playbook", cwd: Path | None = None, timeout: float = 240, **settings: str
+    *arguments: str | Path, program: str = "ansible-playbook", cwd: Path | None = None, timeout: float = 600, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """ansible-playbook of this environment, or another of Ansible's programs; stdout and stderr together in stdout."""
     environment = dict(

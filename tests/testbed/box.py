@@ -157,14 +157,14 @@ class Box(Client):
     def streaming_units(self) -> list[str]:
         return ["mastodon-streaming.service"] if self.suite == "bookworm" else ["mastodon-streaming@4000.service"]
 
-    def ready(self, timeout: float = 90) -> float:
+    def ready(self, timeout: float = 300) -> float:
         """Wait until a post through nginx is accepted and its job is done; seconds it took."""
         begin = time.monotonic()
         self.wait_for_services(timeout)
         self.accepts_posts(timeout)
         return time.monotonic() - begin
 
-    def accepts_posts(self, timeout: float = 90) -> None:
+    def accepts_posts(self, timeout: float = 300) -> None:
         """The same where it has not all of an instance: wherever the job is done."""
         deadline = time.monotonic() + timeout
         posted: str | None = None
@@ -186,7 +186,7 @@ class Box(Client):
             time.sleep(0.1)
         raise self._not_ready(timeout, trouble)
 
-    def wait_for_services(self, timeout: float = 60) -> bool:
+    def wait_for_services(self, timeout: float = 180) -> bool:
         """Wait until all processes are up, e.g. after a restart; False when one stays down. Posts nothing."""
         # From inside, so that no half-booted box leaves 502s in its error log. The
         # workers are counted because a SIGTERM in the middle of a worker's boot
