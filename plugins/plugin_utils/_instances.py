@@ -34,6 +34,8 @@ class Instances:
 
     def __init__(self, facts: t.Mapping[str, Facts]) -> None:
         self._facts = facts
+        self._roles = {host: roles(fact) for host, fact in facts.items()}
+        self._servers: dict[tuple[str, str], set[str]] = {}  # by host and what it uses
         self._owners: dict[str, list[str]] = {}
         for host, fact in facts.items():
             for address in entries(branch(fact, "host").get("addresses")):
@@ -58,17 +60,24 @@ class Instances:
 
     def serves(self, host: str, other: str, what: str) -> bool:
         """Whether `other` uses the database, the Redis, the web or the streaming server of `host`."""
-        if what not in USED or host == other or not self.together(host, other) or what not in roles(self._facts[host]):
+        if what not in USED or host == other or what not in self._roles[host] or not self.together(host, other):
             return False
-        if any(self._is_elsewhere(host, address) for address in _used(self._facts[host], what)):
-            return False  # it uses another's itself, so it is not the one who knows
-        addresses = [address for address in _used(self._facts[other], what) if not address.startswith(_THIS_HOST)]
-        owners = [self.owner(other, address) for address in addresses]
-        if any(owners):
-            return host in owners
+        if (other, what) not in self._servers:
+            self._servers[(other, what)] = self._servers_of(other, what)
+        # One that uses another's itself is not the one who knows.
+        return host in self._servers[(other, what)] and not any(self._is_elsewhere(host, each) for each in _used(self._facts[host], what))
+
+    def _servers_of(self, host: str, what: str) -> set[str]:
+        used = _used(self._facts[host], what)
+        addresses = [address for address in used if not address.startswith(_THIS_HOST)]
+        owners = {self.owner(host, address) for address in addresses} - {None}
+        if owners:
+            return {owner for owner in owners if owner is not None}
+        if what in self._roles[host] or (used and not addresses):
+            return set()
         # An address that is nobody's here (behind a load balancer or another network): whoever is the only one to serve it.
-        alone = [name for name in self._facts if self.together(name, other) and what in roles(self._facts[name])]
-        return bool(addresses or not _used(self._facts[other], what)) and what not in roles(self._facts[other]) and alone == [host]
+        alone = {other for other in self.others(host) if what in self._roles[other]}
+        return alone if len(alone) == 1 else set()
 
     def owner(self, asking: str, address: str) -> str | None:
         """The host of this run that an address leads to, asked from a host; None when it is that of none or of several."""
