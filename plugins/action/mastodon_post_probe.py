@@ -26,7 +26,7 @@ class ActionModule(HostAction):
         told = _post_probe.run(self, variables, options)
         posts = told["facts"].get("posts")
         result["probe_post"] = wrap_var(told["facts"])  # type: ignore[no-untyped-call]
-        if posts is not None:
+        if posts:
             result["works"] = all(post["state"] == "ok" for post in posts.values())
         if told["state"] != "ok":
             result.update(failed=True, msg=told["reason"])

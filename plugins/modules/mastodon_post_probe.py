@@ -143,11 +143,11 @@ probe_post:
         - By name (V(plain), V(unicode), V(media)) the C(state) (V(ok), V(failed), V(damaged)) and C(seconds) of each post, and of one that
           went wrong C(step), C(error), C(status) and C(request_id).
       type: dict
-      returned: when something could be found out
+      returned: always
     skipped:
       description: Posts that were not tried, and why.
       type: dict
-      returned: when something could be found out
+      returned: always
     cleaned:
       description: Number of things that earlier probes had left, and that were looked for and deleted.
       type: int

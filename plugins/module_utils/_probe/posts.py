@@ -47,7 +47,7 @@ def budget_seconds(options: dict[str, Any]) -> float:
 def probe(options: dict[str, Any], going_on: Callable[[], None], tell: Callable[[dict[str, Any]], None]) -> None:
     """Post, tell what came of it, then clean until nothing is left. `going_on` raises Unfit when the probe is to stop.
 
-    Told is {state, reason?, facts}: the facts of docs/facts.md, without posts when nothing could be found out.
+    Told is {state, reason?, facts}: the facts of docs/facts.md, with the posts that were tried until it stopped.
     """
     started = time.monotonic()
     facts: dict[str, Any] = {"posts": {}, "skipped": {}}
@@ -83,9 +83,6 @@ def probe(options: dict[str, Any], going_on: Callable[[], None], tell: Callable[
         told.update(state="failed", reason=str(problem))
     except Exception as problem:  # what was posted has to be deleted all the same
         told.update(state="failed", reason=_internal(problem))
-    if told["state"] != "ok":
-        facts.pop("posts")
-        facts.pop("skipped")
     if cleaner is not None:
         client.before = lambda: None
         cleaner.clean(records, time.monotonic() + CLEAN_SECONDS)
@@ -125,7 +122,7 @@ class _Posts:
             return False
         self._facts["version"] = version
         number = re.match(r"(\d{1,3})\.(\d{1,3})", version)
-        self.deletes_media = bool(number) and (int(number.group(1)), int(number.group(2))) >= MEDIA_DELETABLE if number else False
+        self.deletes_media = number is not None and (int(number.group(1)), int(number.group(2))) >= MEDIA_DELETABLE
         return True
 
     def run(self, record: Record) -> None:

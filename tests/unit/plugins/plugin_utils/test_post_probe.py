@@ -56,6 +56,13 @@ def test_a_probe_that_failed_is_unknown_with_its_reason():
     }
 
 
+def test_what_was_seen_before_the_probe_stopped_is_kept():
+    facts = probed(plain=OK, unicode=FAILED)
+    facts["probes"]["probe_post"] = {"state": "failed", "seconds": 0.1, "reason": "the token needs the scope write:media"}
+    judged = states(facts)
+    assert [judged[name] for name in OURS[:3]] == ["clear", "found", "unknown"]
+
+
 @pytest.mark.parametrize(
     ("facts", "found"),
     [
