@@ -131,8 +131,8 @@ class _Follower:
             link = "job" if job or jobs.named(text, self.jobs) else ""
         else:
             link = "id" if line.id == self.id else ""
-        mine = record.origin != "sidekiq" and line.id and line.id != self.id  # the tag of another request
-        if not link and not mine and self.telling and self.word.search(text):
+        of_another = record.origin != "sidekiq" and line.id and line.id != self.id
+        if not link and not of_another and self.telling and self.word.search(text):
             link = "id"
         if link:
             self.open[key] = (record.time, job)
