@@ -97,7 +97,7 @@ def proxy(text: str) -> Line:
         return Line("text", told, _level(level), "", "", None if base is None else base + fraction(digits), fields)
     if text.startswith("{"):
         return _caddy(text)
-    return Line("text", text if text.startswith(("nginx: [", "AH0", "apache2: ", "httpd: ")) else "")
+    return Line("text", text if text.startswith(("nginx: ", "AH0", "apache2: ", "httpd: ")) else "")
 
 
 def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:

@@ -22,6 +22,7 @@ class Rules(NamedTuple):
     minimum_redis: str
     bundler: str
     pool_follows_sidekiq: bool
+    largest_upload_bytes: int
 
 
 _ENCRYPTION = ("ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY", "ACTIVE_RECORD_ENCRYPTION_DETERMINISTIC_KEY",
@@ -43,7 +44,8 @@ def rules(number: tuple[int, ...]) -> Rules:
         keys.extend(_ENCRYPTION)
     postgresql = 14 if at >= (4, 5) else 13 if at >= (4, 4) else 12 if at >= (4, 3) else 9
     redis = "7.0" if at >= (4, 5) else "6.2" if at >= (4, 4) else "4.0"
-    return Rules(tuple(queues), tuple(keys), postgresql, redis, "vite" if at >= (4, 4) else "webpacker", at >= (4, 3))
+    return Rules(tuple(queues), tuple(keys), postgresql, redis, "vite" if at >= (4, 4) else "webpacker", at >= (4, 3),
+                 (99 if at >= (4, 2) else 40) << 20)  # a video
 
 
 def image_library(number: tuple[int, ...], use_libvips: str) -> str:

@@ -23,8 +23,6 @@ import yaml
 from live import FAULTS, SUITES, Box, diagnose
 
 ALL = sorted(path.parent.name for path in FAULTS.glob("*/fault.yml"))
-# The short run has every fault in one suite, each suite half of them; the thorough run has all in both.
-SUITE_OF = {fault: SUITES[number % len(SUITES)] for number, fault in enumerate(ALL)}
 
 
 def described(fault: str) -> dict[str, Any]:
@@ -32,9 +30,20 @@ def described(fault: str) -> dict[str, Any]:
     return description
 
 
+def suites(fault: str) -> list[str]:
+    """Where the fault can be planted: everywhere, unless its fault.yml says otherwise."""
+    return list(described(fault).get("suites", SUITES))
+
+
+# The short run has every fault in one suite, each suite half of them; the thorough run has all in both.
+SUITE_OF = {fault: suites(fault)[number % len(suites(fault))] for number, fault in enumerate(ALL)}
+
+
 def in_the_short_run(fault: str, suite: str, *, cured: bool) -> bool:
     """Whether the short run has this fault in this suite, and (cured) cures it or only diagnoses it."""
     known = described(fault)
+    if known.get("extra", False):  # the short run has another fault of the same cause
+        return False
     only_diagnosed = known.get("thorough", False) or known.get("remedy") == "none"
     return suite == SUITE_OF[fault] and cured != only_diagnosed
 
@@ -44,7 +53,7 @@ def cases(*, cured: bool) -> list[Any]:
     return [
         pytest.param(fault, suite, marks=() if in_the_short_run(fault, suite, cured=cured) else pytest.mark.thorough)
         for fault in ALL
-        for suite in SUITES
+        for suite in suites(fault)
     ]
 
 

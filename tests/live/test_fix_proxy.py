@@ -13,10 +13,11 @@ import pytest
 
 from live import SUITES, Box
 from one_fix import apply, foresee, module, plant, roll_back
-from proof import differences, picture
+from proof import differences, picture, prove
 
 SITE = "/etc/nginx/sites-available/mastodon"
 LOG = "/var/log/nginx/mastodon_requests.log"
+ENV = "/home/mastodon/live/.env.production"
 
 
 @pytest.mark.thorough
@@ -85,3 +86,30 @@ def test_what_nginx_refuses_is_taken_back_at_once(tmp_path: Path) -> None:
         step, _run = apply(box, tmp_path, "raise_proxy_timeouts")
         assert step["state"] == "refused" and "no_such_directive" in step["reason"] and "nginx -t" in step["reason"], step
         assert differences(before, picture(box)) == []
+
+
+@pytest.mark.thorough
+def test_nginx_may_pass_and_reads_no_secret(tmp_path: Path) -> None:
+    """The closed home was all that kept a file that everybody may read; nginx gets through, and not to that."""
+    with Box.start("trixie") as box:
+        box.ready()
+        box.run(f"chmod 750 /home/mastodon; chmod 644 {ENV}")
+        assert box.get_page("/robots.txt").status != 200
+        before = picture(box)
+        foreseen = foresee(box, tmp_path, "open_home")
+        assert (foreseen["state"], differences(before, picture(box))) == ("applied", []), foreseen
+        step, run = apply(box, tmp_path, "open_home")
+        assert (step["state"], step["problems"], step.get("not_in_effect", "")) == ("kept", [], ""), step
+        assert box.get_page("/robots.txt").status == 200
+        assert box.run(["stat", "-c", "%a", "/home/mastodon", ENV]).out.split() == ["751", "640"]
+        for command in (f"cat {ENV}", "ls /home/mastodon"):
+            assert "Permission denied" in box.run(f"runuser -u www-data -- {command} 2>&1", check=False).out, command
+        prove(box)
+        step, _run = apply(box, tmp_path, "open_home")
+        assert (step["state"], step["changes"]) == ("nothing", []), step
+        assert roll_back(box, tmp_path, run)["state"] == "rolled_back"
+        assert differences(before, picture(box)) == []
+
+        box.run("usermod -aG mastodon www-data; chmod 700 /home/mastodon; systemctl restart nginx")
+        step, _run = apply(box, tmp_path, "open_home")
+        assert step["state"] == "refused" and "is in the group mastodon" in step["reason"], step

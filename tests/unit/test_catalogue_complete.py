@@ -30,16 +30,21 @@ def test_the_documentation_has_a_row_for_each() -> None:
 # To be emptied; a new known issue comes with its fault.
 NOT_PLANTED_YET = set(
     """
-    app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated clock_skew command_env_not_loaded
-    command_run_as_wrong_user container_network_broken database_ahead db_misconfigured_host db_slow debug_log_level elasticsearch_down
-    elasticsearch_incompatible encryption_keys_missing fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
-    native_gem_stale nginx_config_wrong nginx_home_permissions node_modules_missing node_version_mismatch not_a_server_fault
-    outbound_network_broken pgbouncer_migration_lock pgbouncer_prepared_statements postgres_crash postgres_version_mismatch proxy_body_size
-    proxy_headers_wrong rate_limited_shared_ip redis_eviction_policy redis_misconfigured_host redis_namespace_unsupported redis_readonly
-    redis_too_old ruby_version_mismatch s3_failure secrets_changed sidekiq_stuck smtp_failure stop_timeout_too_short
-    streaming_proxy_misrouted tls_expired trusted_proxy_misconfigured unit_misconfigured yarn_corepack_missing
+    app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated command_env_not_loaded command_run_as_wrong_user
+    container_network_broken database_ahead db_slow debug_log_level elasticsearch_down encryption_keys_missing fd_exhausted gem_missing
+    index_corruption libvips_too_old migration_failed native_gem_stale node_modules_missing node_version_mismatch outbound_network_broken
+    pgbouncer_migration_lock postgres_crash proxy_body_size proxy_headers_wrong rate_limited_shared_ip redis_eviction_policy
+    redis_misconfigured_host redis_namespace_unsupported redis_readonly ruby_version_mismatch s3_failure secrets_changed sidekiq_stuck
+    stop_timeout_too_short streaming_proxy_misrouted trusted_proxy_misconfigured unit_misconfigured yarn_corepack_missing
     """.split()
 )
+
+# For good: what the testbed cannot be made to have.
+CANNOT_BE_PLANTED = {
+    "clock_skew": "a container has no clock of its own",
+    "elasticsearch_incompatible": "Debian has no search server",
+    "redis_too_old": "Debian has no Redis older than what the releases of the testbed want",
+}
 
 
 # What only containers have is planted where containers run: tests/live/test_compose.py.
@@ -47,6 +52,8 @@ PLANTED_ON_COMPOSE = {"assets_shadowed_by_volume", "container_healthcheck_stale"
 
 
 def test_each_is_planted_for_real() -> None:
+    # What is nobody's fault is shown to be none in tests/live/test_noise.py.
+    noise = {name for name, issue in CATALOGUE.items() if issue.noise}
     planted = {yaml.safe_load(path.read_text(encoding="utf-8"))["cause"] for path in (ROOT / "tests" / "faults").glob("*/fault.yml")}
     fleet = {name for name, issue in CATALOGUE.items() if issue.fleet}
     # Between hosts: planted on three of them, by a test of its own.
@@ -54,8 +61,9 @@ def test_each_is_planted_for_real() -> None:
     assert [name for name in fleet if f'("fleet", "{name}")' not in split] == []
     # Symptoms: they show in nearly every fault, and alone only for what nobody knows (of the probe: tests/live/test_post_probe.py).
     symptoms = {"web_errors_5xx", "posting_fails", "post_text_damaged", "media_post_fails", "probe_left_posts"}
-    assert planted | NOT_PLANTED_YET | PLANTED_ON_COMPOSE == set(CATALOGUE) - symptoms - fleet
-    assert not planted & NOT_PLANTED_YET
+    shown = planted | NOT_PLANTED_YET | PLANTED_ON_COMPOSE | set(CANNOT_BE_PLANTED)
+    assert shown == set(CATALOGUE) - symptoms - fleet - noise
+    assert not planted & (NOT_PLANTED_YET | set(CANNOT_BE_PLANTED))
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))

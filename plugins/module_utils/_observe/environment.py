@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from typing import Any
@@ -14,14 +15,18 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._fingerprint impo
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
-# Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning, and URLs,
-# which can, are not among them.
+# Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning; an URL could,
+# and is shown only when nothing in it can be one (`_PLAIN` has no @).
 SHOWN = ("RAILS_ENV", "NODE_ENV", "PORT", "BIND", "SOCKET", "WEB_CONCURRENCY", "MAX_THREADS", "MIN_THREADS", "DB_POOL", "DB_HOST",
          "DB_PORT", "DB_NAME", "DB_USER", "DB_SSLMODE",
-         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "S3_ENABLED",
-         "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
+         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SIDEKIQ_REDIS_HOST", "CACHE_REDIS_HOST", "REDIS_NAMESPACE",
+         "S3_ENABLED", "S3_BUCKET", "S3_REGION", "S3_HOSTNAME", "S3_ENDPOINT", "S3_PROTOCOL",
+         "SWIFT_ENABLED", "AZURE_ENABLED", "ES_ENABLED", "ES_HOST", "ES_PORT", "ES_PREFIX",
+         "SMTP_SERVER", "SMTP_PORT", "SMTP_AUTH_METHOD", "SMTP_TLS", "SMTP_SSL", "SMTP_ENABLE_STARTTLS", "SMTP_DELIVERY_METHOD",
+         "LOCAL_DOMAIN", "WEB_DOMAIN", "SINGLE_USER_MODE", "LIMITED_FEDERATION_MODE",
          "RAILS_LOG_LEVEL", "LOG_LEVEL", "PREPARED_STATEMENTS", "RAILS_SERVE_STATIC_FILES", "MASTODON_USE_LIBVIPS", "MALLOC_ARENA_MAX",
-         "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "PAPERCLIP_ROOT_PATH")
+         "SIDEKIQ_CONCURRENCY", "STREAMING_CLUSTER_NUM", "TRUSTED_PROXY_IP", "STREAMING_API_BASE_URL",
+         "PAPERCLIP_ROOT_PATH")
 # Beside the required keys: what web and Sidekiq must have alike, wherever they run.
 SAME_EVERYWHERE = ("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY")
 _PLAIN = re.compile(r"^[\w./:,\[\] *-]{0,200}$")
@@ -100,6 +105,8 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
     }
     if options["fingerprint_key"]:
         result["fingerprints"] = fingerprints(options["fingerprint_key"], effective, required + list(SAME_EVERYWHERE))
+    if effective.get("TRUSTED_PROXY_IP", "").strip():
+        result["trusted_proxies"] = trusted_proxies(effective["TRUSTED_PROXY_IP"])
     _check_access(install, apps)
     result["login_shell"] = login_shell(host, install) if "compose" not in install else dict(_NOBODY)
     problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]
@@ -110,6 +117,20 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
     elif failed:
         result["_reason"] = failed[0]
     return result
+
+
+def trusted_proxies(text: str) -> dict[str, Any]:
+    """What TRUSTED_PROXY_IP means to Mastodon: {loopback: whether a proxy on this host is trusted, invalid: entries that are no address}.
+
+    Source: mastodon/mastodon, config/environments/production.rb.
+    """
+    networks, invalid = [], []
+    for word in re.split(r"[\s,]+", text.strip()):
+        try:
+            networks.append(ipaddress.ip_network(word, strict=False))
+        except ValueError:
+            invalid.append(word[:60])
+    return {"loopback": any(ipaddress.ip_address("127.0.0.1") in each for each in networks), "invalid": invalid[:10]}
 
 
 def _check_access(install: dict[str, Any], apps: list[dict[str, Any]]) -> None:

@@ -1,7 +1,10 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Subset proxy: what nginx does for Mastodon: its upstreams, how long it waits, what it logs. Other proxies are named only."""
+"""Subset proxy: what nginx does for Mastodon: its upstreams, how long it waits, what it logs, what it lets through (proxy_site).
+
+Other proxies are named only.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._nginx import Statement, load, seconds
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 MAIN_FILE = "/etc/nginx/nginx.conf"
 ACCESS_LOG, ERROR_LOG = "/var/log/nginx/access.log", "/var/log/nginx/error.log"
 DEFAULT_TIMEOUT_SECONDS = 60  # nginx's own, for proxy_read_timeout and proxy_send_timeout
+LOCAL = ("/", "127.", "localhost:", "[::1]:")  # Puma sees such requests come from this host itself
 # What tells a 500 of the app from a 502 of the proxy, and finds the request in the logs of the app.
 REQUEST_LOG_VARIABLES = ("$status", "$upstream_status", "$request_time", "$upstream_response_time", "$upstream_http_x_request_id")
 
@@ -37,17 +42,40 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         return facts
     root = _configured(host)
     ours = mastodon_servers(root, install)
-    known = upstreams(root)
     web = [each for each in passes(ours) if not is_streaming(each)]
     streaming = [each for each in passes(ours) if is_streaming(each)]
     for name in ("read_timeout_seconds", "send_timeout_seconds"):
         facts[name] = min((wait(each, "proxy_" + name[:-8]) for each in web), default=DEFAULT_TIMEOUT_SECONDS)
-    for key, chosen in (("upstream_web", web), ("upstream_streaming", streaming)):
-        facts[key] = sorted({place for each in chosen for place in known.get(address(each.value), [address(each.value)])})[:20]
+    facts.update(_upstreams_of(root, web, streaming))
+    if facts["upstream_web"]:
+        facts["upstream_web_is_local"] = all(place.startswith(LOCAL) for place in facts["upstream_web"])
     logged = request_log(root, ours)
     if logged is not None:
         facts["request_log"] = logged
+    changed = [status.st_mtime for status in (host.stat(path) for path in files(root)) if status is not None]
+    facts["changed_epoch"] = max(changed, default=0.0)
+    facts.update(proxy_site.observe(host, install, root, ours, web))
     return facts
+
+
+def handed_on(host: Host, install: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{upstream_web, upstream_streaming} of the subset, for those who ask there; empty without an nginx."""
+    if not any(unit["role"] == "proxy" and unit["name"].startswith("nginx") for unit in install["units"]) or not host.exists(MAIN_FILE):
+        return {}
+    root = _configured(host)
+    every = passes(mastodon_servers(root, install))
+    return _upstreams_of(root, [each for each in every if not is_streaming(each)], [each for each in every if is_streaming(each)])
+
+
+def _upstreams_of(root: Statement, web: Sequence[Statement], streaming: Sequence[Statement]) -> dict[str, list[str]]:
+    known = upstreams(root)
+    return {key: sorted({place for each in chosen for place in known.get(address(each.value), [address(each.value)])})[:20]
+            for key, chosen in (("upstream_web", web), ("upstream_streaming", streaming))}
+
+
+def files(root: Statement) -> set[str]:
+    """Every file of the configuration that holds a statement."""
+    return {MAIN_FILE} | {each.file for each in root.walk()}
 
 
 def logs_of(host: Host, install: Mapping[str, Any]) -> dict[str, Any] | None:

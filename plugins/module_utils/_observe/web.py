@@ -44,7 +44,7 @@ def with_upstreams(host: Host, install: dict[str, Any], found: dict[str, str], k
     """Address -> unit, and the addresses that nginx hands requests to but no unit stands for ("")."""
     addresses = dict(found)
     ports = {address.rsplit(":", 1)[-1] for address in found}
-    for upstream in proxy.observe(host, install).get(key, ()):
+    for upstream in proxy.handed_on(host, install).get(key, ()):
         if _UPSTREAM.fullmatch(upstream) and upstream.rsplit(":", 1)[-1] not in ports:
             addresses.setdefault(upstream, "")
     return addresses

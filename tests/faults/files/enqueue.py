@@ -1,7 +1,10 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give Sidekiq jobs the way its client does: enqueue.py WORKER ARGUMENT COUNT."""
+"""Give Sidekiq jobs the way its client does: enqueue.py WORKER ARGUMENTS COUNT [QUEUE].
+
+ARGUMENTS: JSON, one argument or a list of them; # in it is the number of the job.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ import subprocess
 import sys
 import time
 
-worker, argument, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+worker, arguments, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+queue = sys.argv[4] if len(sys.argv) > 4 else "default"
 now = time.time()
-subprocess.run(["redis-cli", "sadd", "queues", "default"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run(["redis-cli", "sadd", "queues", queue], check=True, stdout=subprocess.DEVNULL)
 jobs = [
     json.dumps(
         {
             "class": worker,
-            "args": [argument],
-            "queue": "default",
+            "args": args if isinstance(args, list) else [args],
+            "queue": queue,
             "retry": True,
             "jid": secrets.token_hex(12),
             "created_at": now,
             "enqueued_at": now,
         }
     )
-    for _each in range(count)
+    for args in (json.loads(arguments.replace("#", str(number))) for number in range(1, count + 1))
 ]
 for start in range(0, count, 400):
-    subprocess.run(["redis-cli", "lpush", "queue:default", *jobs[start : start + 400]], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["redis-cli", "lpush", "queue:" + queue, *jobs[start : start + 400]], check=True, stdout=subprocess.DEVNULL)

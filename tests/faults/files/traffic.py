@@ -1,7 +1,10 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to the box through its own nginx: traffic.py post N [emoji] | upload N | get PATH N, each with `parallel` at the end."""
+"""Requests to the box through its own nginx: traffic.py post N [emoji] | upload N [large] | get PATH N [stranger].
+
+Each with `parallel` at the end: all at once.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import threading
 import zlib
 
 HEADERS = {"Host": "mastodon.test", "Authorization": "Bearer standin-posting-token"}
+LARGE_BYTES = 3 << 20
 
 
 def picture() -> bytes:
@@ -45,6 +49,8 @@ def send(method: str, path: str, body: bytes | None = None, kind: str = "applica
 
 
 def once(what: list[str]) -> None:
+    if "stranger" in what:
+        HEADERS.pop("Authorization", None)
     if what[0] == "post":
         text = "\U0001f600 hello" if "emoji" in what else "hello"
         send("POST", "/api/v1/statuses", json.dumps({"status": text}).encode())
@@ -52,6 +58,7 @@ def once(what: list[str]) -> None:
         body = (
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
             + picture()
+            + b"\0" * (LARGE_BYTES if "large" in what else 0)
             + b"\r\n--b--\r\n"
         )
         send("POST", "/api/v2/media", body, "multipart/form-data; boundary=b")

@@ -25,6 +25,7 @@ require_relative '../lib/mastodon/redis_configuration'
 require_relative '../lib/mastodon/rate_limiter'
 require_relative '../lib/mastodon/sidekiq_middleware'
 require_relative '../lib/packs'
+require_relative '../lib/remote'
 require_relative '../lib/paperclip'
 require_relative '../lib/vips' if Mastodon::Version.vips?
 

@@ -27,6 +27,7 @@ module Paperclip
       FileUtils.mkdir_p(File.dirname(target))
       FileUtils.cp(source, target)
       File.chmod(0o644, target)
+      Remote.store(path, File.binread(source)) if ENV['S3_ENABLED'] == 'true'
     end
 
     # Output of a helper program; nil when it failed and a reason is not given.

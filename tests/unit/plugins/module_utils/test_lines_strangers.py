@@ -168,6 +168,8 @@ def test_real_faults_are_heard() -> None:
     assert seen("streaming", '{"level":"error","time":1,"err":{"type":"Error","code":"ENOSPC","message":"ENOSPC: no space left on device, write"}}'
                 ) == {"disk_full.no_space"}  # fmt: skip
     assert seen("web", "[1] ! Unable to load application: KeyError: key not found: \"OTP_SECRET\"") >= {"secrets_missing.key"}
+    limited = f"I, [2026-01-02T03:04:05.678901 #1234]  INFO -- : [{RID}] Rate limit hit (throttle): 127.0.0.1 GET /api/v1/timelines/public"
+    assert seen("web", limited) == {"rate_limited_shared_ip.private", "rate_limited_shared_ip.hit"}
 
 
 @pytest.mark.parametrize(("origin", "text"), [

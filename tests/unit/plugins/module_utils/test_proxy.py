@@ -51,7 +51,9 @@ def test_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directive: str, 
     facts = proxy.observe(Host(time.monotonic() + 5), INSTALL)
     assert facts == {
         "kind": "nginx", "running": True, "read_timeout_seconds": seconds, "send_timeout_seconds": 60,
-        "upstream_web": ["127.0.0.1:3000"], "upstream_streaming": ["127.0.0.1:4000", "127.0.0.1:4001"],
+        "upstream_web": ["127.0.0.1:3000"], "upstream_streaming": ["127.0.0.1:4000", "127.0.0.1:4001"], "upstream_web_is_local": True,
+        "max_body_bytes": 1 << 20, "headers": {},
+        "changed_epoch": max(path.stat().st_mtime for path in tmp_path.rglob("*") if path.is_file()),
     }  # fmt: skip
 
 

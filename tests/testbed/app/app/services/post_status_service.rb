@@ -17,6 +17,7 @@ class PostStatusService
       end
     end
     DistributionWorker.perform_async(status.id)
+    Standin::IndexWorker.perform_async(status.id) if ENV['ES_ENABLED'] == 'true'
     ActivityPub::DeliveryWorker.perform_async({ id: status.uri }.to_json, account.id, 'https://remote.test/inbox')
     Mastodon::RedisConfiguration.with { |redis| redis.setex(key, REMEMBER, status.id) } if key
     status

@@ -11,6 +11,10 @@ class Api::BaseController < ActionController::Base
   answer ActiveRecord::RecordNotUnique, 422, 'Duplicate record'
   answer ActiveRecord::RecordNotFound, 404, 'Record not found'
   answer ActiveRecord::SerializationFailure, 503, 'There was a temporary problem serving your request, please try again'
+  rescue_from(Seahorse::Client::NetworkingError) do |e|
+    Rails.logger.warn "Storage server error: #{e}" unless Mastodon::Version.localhost_safelist?
+    render json: { error: 'There was a temporary problem serving your request, please try again' }, status: :service_unavailable
+  end
   answer Mastodon::RateLimitExceededError, 429, 'Too many requests'
   answer ActionController::ParameterMissing, 400, 'A parameter is missing'
 
