@@ -73,7 +73,8 @@ class Instances:
         owners = {self.owner(host, address) for address in addresses} - {None}
         if owners:
             return {owner for owner in owners if owner is not None}
-        if what in self._roles[host] or (used and not addresses):
+        through_pooler = what == "database" and "pooler" in self._roles[host]  # where PgBouncer passes it on to is not known
+        if what in self._roles[host] or (used and not addresses and not through_pooler):
             return set()
         # An address that is nobody's here (behind a load balancer or another network): whoever is the only one to serve it.
         alone = {other for other in self.others(host) if what in self._roles[other]}

@@ -80,6 +80,15 @@ def test_behind_an_address_of_nobody_is_the_only_server_there_is():
     assert not Instances(facts).serves("db1", "web1", "database")  # which of them is not known
 
 
+def test_a_pooler_of_ones_own_leads_to_the_database_of_another():
+    facts = {"web1": app(roles=("web", "pooler"), database="127.0.0.1:6432"), "db1": server(["database"], ["192.0.2.5"])}
+    assert Instances(facts).serves("db1", "web1", "database")
+    facts["web1"]["install"]["roles"] = ["web", "pooler", "database"]
+    assert not Instances(facts).serves("db1", "web1", "database")
+    facts["web1"]["install"]["roles"] = ["web"]
+    assert not Instances(facts).serves("db1", "web1", "database")
+
+
 def test_the_variable_decides():
     facts = {
         "web1": app("one.example", database="192.0.2.99:5432"),
