@@ -9,6 +9,7 @@ Standard library only, Python 3.8 and newer; writes nothing, needs no temporary 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import grp
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._journal_command import journal_arguments
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import CHUNK_BYTES, ByteStream, Completed, collect, end, parts
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import Stored, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -141,32 +143,33 @@ class Host:
 
         def chunks() -> Iterator[bytes]:
             try:
-                handle = self._open_regular(path)
+                with self.stored(path, 0, self.deadline) as file:
+                    begin = max(0, file.size - max_bytes)
+                    if begin:
+                        stream.truncated, stream.reason = True, "only the last %d of %d bytes were read" % (max_bytes, file.size)
+                    for part in file.chunks(begin):
+                        yield part
+                        if time.monotonic() > self.deadline:
+                            stream.truncated, stream.reason = True, "the time was up"
+                            return
+                    if file.reason:
+                        stream.truncated, stream.reason = True, file.reason
             except HostError as problem:
                 stream.truncated, stream.reason = True, str(problem)
-                return
-            try:
-                size = os.fstat(handle).st_size
-                if size > max_bytes:
-                    stream.truncated, stream.reason = True, "only the last %d of %d bytes were read" % (max_bytes, size)
-                    os.lseek(handle, size - max_bytes, os.SEEK_SET)
-                room = max_bytes
-                while room > 0:
-                    part = os.read(handle, min(room, CHUNK_BYTES))
-                    if not part:
-                        return
-                    room -= len(part)
-                    yield part
-                    if time.monotonic() > self.deadline:
-                        stream.truncated, stream.reason = True, "the time was up"
-                        return
-            except OSError as trouble:
-                stream.truncated, stream.reason = True, str(sentence(trouble, path))
-            finally:
-                os.close(handle)
 
         stream._chunks = chunks()
         return stream
+
+    @contextlib.contextmanager
+    def stored(self, path: str, keep_bytes: int, deadline: float) -> Iterator[Stored]:
+        """A file to be read anywhere in it; of a gzip the last ``keep_bytes`` of what is packed in it, with 0 as it is."""
+        handle = self._open_regular(path)
+        try:
+            yield opened(handle, keep_bytes, min(deadline, self.deadline))
+        except OSError as problem:
+            raise sentence(problem, path) from None
+        finally:
+            os.close(handle)
 
     def _open_regular(self, path: str) -> int:
         """Open for reading what is a regular file. Looked at before it is opened: opening alone can hang (FIFO) or act (watchdog)."""

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 def side_by_side(observers: Mapping[str, Observer], deadlines: Mapping[str, float]) -> dict[str, Outcome]:
     """Run every observer; the result holds an Outcome for each, and comes back once the last deadline has passed at the latest.
 
-    An observer may put `_reason` into its facts: they are kept, and its state becomes `failed` with that sentence.
+    An observer may put `_reason` into its facts: they are kept, and its state becomes `failed` with that sentence; with `_partly` it stays
+    `ok`, and the sentence says what was not looked at.
     """
     outcomes: dict[str, Outcome] = {}
     running: dict[int, _Child] = {}
@@ -101,8 +102,8 @@ def _fork(name: str, observer: Observer, deadline: float) -> _Child:
 def _observe(observer: Observer, deadline: float) -> dict[str, Any]:
     try:
         facts = observer(Host(deadline))
-        reason = facts.pop("_reason", "")
-        return {"state": "failed" if reason else "ok", "facts": facts, "reason": reason}
+        reason, partly = facts.pop("_reason", ""), facts.pop("_partly", "")
+        return {"state": "failed" if reason else "ok", "facts": facts, "reason": reason or partly}
     except HostDenied as problem:
         return {"state": "denied", "facts": {}, "reason": str(problem)}
     except HostError as problem:

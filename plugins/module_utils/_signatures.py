@@ -26,6 +26,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Re
 
 TEXT_LIMIT = 8192  # characters of a message a regular expression sees
 IDS_LIMIT = 50000  # (signature, request or job) pairs remembered so that one failure counts once
+SEEN_LIMIT = 2000  # texts remembered with what they show, and how long they may be
+SEEN_LENGTH = 500
 SAMPLES = 3  # the first line and the two latest
 _GRAM = 3  # characters in a row by which literals are found; shorter ones are in every line
 _MOST = 80
@@ -132,12 +134,17 @@ class _Sieve:
 
     def __init__(self) -> None:
         self.always: Dict[int, _Signature] = {}  # nobody can tell what must be in the text
-        self.grams: Dict[str, List[Tuple[str, _Signature]]] = {}
+        self._by_gram: Dict[str, List[Tuple[str, _Signature]]] = {}
+        self._grams: Set[str] = set()
+
+    def add(self, gram: str, literal: str, signature: _Signature) -> None:
+        self._by_gram.setdefault(gram, []).append((literal, signature))
+        self._grams.add(gram)
 
     def candidates(self, text: str) -> List[_Signature]:
         found = dict(self.always)
-        for gram in _grams(text).intersection(self.grams):
-            for literal, signature in self.grams[gram]:
+        for gram in self._grams & _grams(text):
+            for literal, signature in self._by_gram[gram]:
                 if literal in text:
                     found[signature.number] = signature
         return [found[number] for number in sorted(found)]
@@ -152,6 +159,7 @@ class Matcher:
         self.broken: Dict[str, str] = {}
         self._all: List[_Signature] = []
         self._sieves: Dict[str, _Sieve] = {}
+        self._seen: Dict[Tuple[str, str], List[_Signature]] = {}  # logs repeat themselves
         self._ids: Dict[Tuple[int, str], None] = {}
         origins: List[List[str]] = []
         for key, value in signatures.items():
@@ -169,7 +177,7 @@ class Matcher:
                     sieve.always[signature.number] = signature
                     continue
                 for text in signature.literals:
-                    sieve.grams.setdefault(grams[text], []).append((text, signature))
+                    sieve.add(grams[text], text, signature)
 
     def match(self, origin: str, text: str) -> List[str]:
         """Keys of the signatures this text shows. Counts nothing."""
@@ -197,9 +205,17 @@ class Matcher:
         return len(hits)
 
     def _hits(self, origin: str, text: str) -> List[_Signature]:
-        sieve = self._sieves.get(origin)
-        found = sieve.candidates(text) if sieve else []
-        return [signature for signature in found if (signature.regex or self._compile(signature)).search(text)]
+        key = (origin, text)
+        known = self._seen.get(key)
+        if known is None:
+            sieve = self._sieves.get(origin)
+            found = sieve.candidates(text) if sieve else []
+            known = [signature for signature in found if (signature.regex or self._compile(signature)).search(text)]
+            if len(text) <= SEEN_LENGTH:
+                if len(self._seen) >= SEEN_LIMIT:
+                    self._seen.clear()
+                self._seen[key] = known
+        return known
 
     def _compile(self, signature: _Signature) -> Pattern[str]:
         try:

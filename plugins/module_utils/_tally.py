@@ -103,7 +103,10 @@ class Tally:
         self._line(origin, name, time, message.decode("utf-8", "ignore"), pid)
 
     def _line(self, origin: str, name: str, time: float, text: str, pid: int) -> None:
-        line = parse(origin, text)
+        self.parsed(origin, name, time, parse(origin, text), pid)
+
+    def parsed(self, origin: str, name: str, time: float, line: Line, pid: int = 0) -> None:
+        """The same of a line that was parsed already."""
         kind = line.kind
         source = f"{name}/{pid}"
         ident = line.id

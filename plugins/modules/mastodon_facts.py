@@ -153,7 +153,7 @@ ansible_facts:
         probes:
           description:
             - For each subset its C(state) (V(ok), V(failed), V(timeout), V(skipped), V(denied)), C(seconds), and unless V(ok) the
-              C(reason).
+              C(reason). With V(ok) a C(reason) says what was left out, as the older part of a log that is too large to be read in time.
           type: dict
           returned: always
           sample: {database: {state: ok, seconds: 0.021}}

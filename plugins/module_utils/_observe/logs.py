@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Subset ``logs``: what the journal and the log files of the services say since a point in time (docs/facts.md, ``logs``).
 
-One journalctl call reads the newest entries of and about the units and the kernel; files are read from their end. Every source is
-bounded in bytes and time; what was not read is said in ``sources[].truncated``, ``reason`` and ``oldest_epoch`` (journal: time of the
-oldest line that was read). A source that fails never loses the others. Lines older than the last cure of an issue are not counted for it.
+One journalctl call reads the newest entries of and about the units and the kernel; of files only the lines of that time are read, found by
+bisection. Every source is bounded in bytes and time; what was not read is said in ``sources[].truncated``, ``reason`` and
+``oldest_epoch`` (journal: time of the oldest line that was read). A source that fails never loses the others. Lines older than the last
+cure of an issue are not counted for it.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import json
 import re
 import time as clock
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
-from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS, parse, strip_prefix
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import container_logs, proxy, remediation
-from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, split
+from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally
 
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-    from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import ByteStream
 
 
 JOURNAL_BYTES = 64 << 20
@@ -32,7 +34,12 @@ JOURNAL_BYTES = 64 << 20
 # lose the newest. An entry has some 600 bytes; a slow machine reads 15000 a second.
 JOURNAL_LINES = 64000
 JOURNAL_LINES_A_SECOND = 15000
+# Of each file, of those of the window the newest; an access log is read faster. Fewer when a slow machine could not read them in time.
 FILE_BYTES = 16 << 20
+FILE_BYTES_A_SECOND = 2 << 20
+ACCESS_BYTES = 64 << 20
+ACCESS_BYTES_A_SECOND = 16 << 20
+LEAST_BYTES = 1 << 18
 RESULT_BYTES = 110000
 FILES: Tuple[Tuple[str, str, int], ...] = (  # origin, pattern, how many of the newest
     ("database", "/var/log/postgresql/*.log", 2),
@@ -50,9 +57,10 @@ PROXY_FILES = {  # first word of the unit's name: patterns
 }
 PROXY_NEWEST = 8  # a file for each virtual host
 FILES_LIMIT = 40
-AHEAD_SECONDS = 60.0
-_ROTATED = re.compile(r"(?:\.1|-\d{8}(?:-?\d{1,6})?)$")
+ROTATED_NEWEST = 3
+_ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?$")
 _APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
+APP_ORIGINS = ("web", "sidekiq", "streaming")  # most of their lines are healthy and need no parsing
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
 
@@ -63,7 +71,8 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     the usual places}. ``read_origins`` of the result: origins of which at least one source was read, be it without a line of the window.
     options: {"since_epoch": epoch, "signatures": {…}, "deadline": time.monotonic() value, "secrets": [value…],
     "cured": {issue: epoch} beside what the journals of this host say}.
-    Private keys of the result: ``_oom_kills`` (for ``memory``), ``_reason`` (sources that could not be read at all, broken signatures).
+    Private keys of the result: ``_oom_kills`` (for ``memory``), ``_reason`` (sources that could not be read at all, broken signatures),
+    ``_partly`` (sources of which only a part was read).
     """
     since = float(options["since_epoch"])
     deadline = float(options["deadline"])
@@ -79,14 +88,13 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
         access = {path for _origin, path in _files(host, install, nginx)}
     read: Set[str] = set()
     counted = False
-    # Files first: they are bounded by their size, the journal takes what time is left.
+    # Files first, in half of the time: the journal takes what is left.
+    until = clock.monotonic() + (deadline - clock.monotonic()) / 2
     for origin, path in _with_rotated(host, _files(host, install, nginx), since):
         source = _source(sources, origin, path, "file")
         try:
             ours = _base(path) in access
-            status = host.stat(path)
-            written = min(status.st_mtime, clock.time()) if status is not None else clock.time()
-            opened, lines, requests = _read_file(host.tail(path, FILE_BYTES), tally, source, since, deadline, ours, written)
+            opened, lines, requests = _read_file(host, path, tally, source, since, until, ours)
             counted = counted or opened and ours and (requests > 0 or not lines)  # a log in another format says nothing
             if opened and (origin != "proxy" or not ours or given):
                 read.add(origin)
@@ -124,6 +132,9 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
         del result["proxy_requests"]
     if errors:
         result["_reason"] = "; ".join(text[:300] for text in errors[:5])
+    partly = [f"{source['name']}: {source.get('reason')}" for source in sources.values() if source["truncated"] and source["lines"]]
+    if partly:
+        result["_partly"] = "; ".join(text[:300] for text in partly[:5])
     return result
 
 
@@ -157,6 +168,8 @@ def _read_journal(
     add = tally.add
     try:
         for entry in _journal.parse(stream):
+            if entry.time < since:  # what an older journalctl gives for --lines
+                continue
             total += 1
             if total == 1:
                 oldest = entry.time
@@ -270,100 +283,63 @@ def _base(path: str) -> str:
 
 
 def _with_rotated(host: Host, files: List[Tuple[str, str]], since: float) -> List[Tuple[str, str]]:
-    """Before each file the one that was rotated away last (.1, or a date), when it was written to since then."""
+    """Before each file those that were rotated away last (by number or date, also packed) and were written to since then."""
     found = []
     for origin, path in files:
         try:
-            older = [path + ".1", *sorted(name for name in host.glob(path + "-[0-9]*") if _base(name) == path)[-1:]]
+            names = [*host.glob(path + ".[0-9]*"), *host.glob(path + "-[0-9]*")]
         except Exception:
-            older = []
-        for name in older:
-            status = host.stat(name)
-            if status is not None and status.st_mtime >= since and (origin, name) not in files:
-                found.append((origin, name))
+            names = []
+        older = []
+        for name in names:
+            status = host.stat(name) if _base(name) == path and (origin, name) not in files else None
+            if status is not None and status.st_mtime >= since:
+                older.append((status.st_mtime, name))
+        found += [(origin, name) for _written, name in sorted(older)[-ROTATED_NEWEST:]]
         found.append((origin, path))
     return found
 
 
 def _read_file(
-    stream: ByteStream, tally: Tally, source: Dict[str, Any], since: float, deadline: float, ours: bool,
-    written: float,
+    host: Host, path: str, tally: Tally, source: Dict[str, Any], since: float, until: float, ours: bool
 ) -> Tuple[bool, int, int]:  # fmt: skip
     """Lines of the window; a line without a time belongs to the one before it. Requests of an access log count when it is ``ours``.
-    ``written``: when the file was last written to, which must be the time of its last line in whatever zone its writer lives.
 
-    Returns whether the file could be read, how many lines it has and how many of them are lines of an access log.
+    Returns whether the file could be read, how many lines were looked at and how many of them are lines of an access log.
     """
     origin, name = source["origin"], source["name"]
-    clocks: Dict[str, Optional[float]] = {}
-    everything = list(_split(stream))
-    current = 0.0
-    first = True
-    lines = requests = 0
-    for line in everything:
-        if first:
-            first = False
-            if getattr(stream, "truncated", False):
-                lines += 1
-                continue  # the first line of a tail is half a line
-        lines += 1
-        if origin == "proxy" and tally.access(line, since, ours):
-            requests += 1
+    most, pace = (ACCESS_BYTES, ACCESS_BYTES_A_SECOND) if ours else (FILE_BYTES, FILE_BYTES_A_SECOND)
+    with host.stored(path, most, until) as file:
+        times = Times(origin, file, clock.time())
+        begin = window_of(file, times.newest, since)
+        most = max(LEAST_BYTES, min(most, int((until - clock.monotonic()) * pace)))
+        if file.size - begin > most:
+            source["truncated"], source["reason"] = True, f"only the last {most} of {file.size - begin} bytes were read"
+            begin = file.size - most
+        current = 0.0
+        lines = requests = 0
+        for line in split(file.chunks(begin)):
+            lines += 1
+            if lines == 1 and begin or not line.strip():
+                continue  # half a line, or none
+            if origin == "proxy" and tally.access(line, since, ours):
+                requests += 1
+                source["lines"] += 1
+                source["bytes"] += len(line)
+                continue
+            dated = times.of(line)
+            current = dated.time if dated.time is not None else current
+            if current < since:
+                continue
             source["lines"] += 1
             source["bytes"] += len(line)
-            continue
-        text, when, zone = _timed(origin, line)
-        if when is not None:
-            if zone not in clocks:
-                clocks[zone] = _ahead(origin, everything, zone, written)
-            ahead = clocks[zone]
-            # A line of the future, or of a zone that nobody can tell, is of no known time: better lost than taken for fresh.
-            when = when + ahead if ahead is not None and when + ahead <= written + AHEAD_SECONDS else -1.0
-        current = when if when is not None else current
-        if current < since:
-            continue
-        source["lines"] += 1
-        source["bytes"] += len(line)
-        tally.add(origin, name, current, text.encode("utf-8", "ignore"))
-        if clock.monotonic() > deadline:
-            source["truncated"], source["reason"] = True, "the time was up"
-            break
-    if getattr(stream, "truncated", False):
-        source["truncated"], source["reason"] = True, str(getattr(stream, "reason", ""))[:200]
-    return lines > 0 or not getattr(stream, "truncated", False), lines, requests
-
-
-def _timed(origin: str, line: bytes) -> Tuple[str, Optional[float], str]:
-    """Text of a line of a file, its time and the zone that could not be told, "" when it could."""
-    text = text_of(line)
-    if origin in ("web", "sidekiq", "streaming"):  # stored by docker, syslog or a redirection: the time is in front
-        stripped = strip_prefix(text)
-        if stripped.time is not None:
-            return stripped.text, stripped.time, ""
-        text = stripped.text
-    parsed = parse(origin, text)
-    return text, parsed.time, str(parsed.fields.get("zone", "")) if parsed.time is not None else ""
-
-
-def _ahead(origin: str, lines: List[bytes], zone: str, written: float) -> Optional[float]:
-    """Seconds to add to times of ``zone``, told by the last of them: that is when the file was written. None when it cannot be told."""
-    times = (_timed(origin, line)[1:] for line in reversed(lines))
-    last = next((when for when, of in times if when is not None and of == zone), written)
-    if not zone and last <= written + AHEAD_SECONDS:
-        return 0.0
-    ahead = round((written - last) / 1800) * 1800.0
-    return ahead if abs(written - last - ahead) <= AHEAD_SECONDS and abs(ahead) <= 14 * 3600 else None
-
-
-def _split(chunks: Any, limit: int = 1 << 20) -> Iterator[bytes]:
-    """Lines of chunks of bytes, without their ends; a line longer than ``limit`` comes in pieces."""
-    rest = b""
-    for chunk in chunks:
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        yield from lines
-        if len(rest) > limit:
-            yield rest
-            rest = b""
-    if rest:
-        yield rest
+            if dated.line is not None and origin not in APP_ORIGINS:
+                tally.parsed(origin, name, current, dated.line)
+            else:
+                tally.add(origin, name, current, dated.text.encode("utf-8", "ignore"))
+            if clock.monotonic() > until:
+                source["truncated"], source["reason"] = True, "the time was up"
+                break
+        if file.reason and not source["truncated"]:
+            source["truncated"], source["reason"] = True, file.reason[:200]
+    return True, lines, requests

@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import ahead_of, dated_of, split
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source, Span
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ class _Reader:
         status = host.stat(path)
         self.written = min(status.st_mtime, clock.time()) if status is not None else clock.time()
         # Its end tells the zone of its times, and whether there are times at all (Rails before 4.2 of Mastodon in a plain file).
-        self.end = [] if path.endswith(".gz") else list(logs._split(host.tail(path, 65536)))[-500:]
-        self.timeless = bool(self.end) and all(logs._timed(origin, line)[1] is None for line in self.end)
+        self.end = [] if path.endswith(".gz") else list(split(host.tail(path, 65536)))[-500:]
+        self.timeless = bool(self.end) and all(dated_of(origin, line).time is None for line in self.end)
 
     def starts_after(self, since: float) -> bool:
         """Whether more of this file may lie in the time in question than was read."""
@@ -166,13 +167,13 @@ class _Reader:
             yield b"".join(parts)
 
     def _timed(self, line: bytes) -> tuple[str, float | None]:
-        text, when, zone = logs._timed(self.origin, line)
-        return text, None if when is None else when + self._ahead(zone)
+        dated = dated_of(self.origin, line)
+        return dated.text, None if dated.time is None else dated.time + self._ahead(dated.zone)
 
     def _ahead(self, zone: str) -> float:
         """Seconds to add to times of a zone: told by the end of the file, which was written when the file was."""
         if zone not in self.zones:
-            self.zones[zone] = logs._ahead(self.origin, self.end, zone, self.written)
+            self.zones[zone] = ahead_of(self.origin, self.end, zone, self.written)
         return self.zones[zone] or 0.0
 
     def _chunks(self) -> Iterator[bytes]:

@@ -156,14 +156,13 @@ def test_only_lines_of_the_window() -> None:
     assert found["signatures"]["a.proxy_slow"]["count"] == 1
 
 
-def test_the_first_line_of_a_cut_file_is_half_a_line() -> None:
-    cut = Bytes(
-        b"me: 502\n2026/01/01 00:00:00 [error] 1#1: *1 upstream timed out (110: x\n", truncated=True, reason="only the last 2 of 9 bytes"
-    )
-    found = observe(Door(files={"/var/log/nginx/error.log": cut}))
-    assert found["sources"][0]["lines"] == 1
-    assert found["sources"][0]["truncated"] is True
-    assert found["sources"][0]["reason"].startswith("only the last")
+def test_the_first_line_of_a_cut_file_is_half_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = b"2026/01/01 00:00:00 [error] 1#1: *1 upstream timed out (110: Connection timed out) while reading\n"
+    monkeypatch.setattr(logs, "FILE_BYTES", len(whole) + 30)
+    monkeypatch.setattr(logs, "LEAST_BYTES", 0)
+    found = observe(Door(files={"/var/log/nginx/error.log": whole * 3}))
+    assert found["sources"][0]["lines"] == found["signatures"]["a.proxy_slow"]["count"] == 1
+    assert found["sources"][0]["reason"] == f"only the last {len(whole) + 30} of {3 * len(whole)} bytes were read"
 
 
 def test_stored_docker_logs() -> None:

@@ -47,22 +47,27 @@ def partial(_host: Host) -> dict[str, Any]:
     return {"kept": 1, "_reason": "half of it was unreadable"}
 
 
+def cut(_host: Host) -> dict[str, Any]:
+    return {"kept": 1, "_partly": "only the newest lines were read"}
+
+
 def floods(_host: Host) -> dict[str, Any]:
     return {"text": "x" * (8 << 20)}
 
 
 def test_each_outcome_and_nobody_waits() -> None:
-    observers = {each.__name__: each for each in (good, hangs, breaks, dies, denied, failed, partial, floods)}
+    observers = {each.__name__: each for each in (good, hangs, breaks, dies, denied, failed, partial, cut, floods)}
     begin = time.monotonic()
     outcomes = side_by_side(observers, dict.fromkeys(observers, begin + 1.5))
     took = time.monotonic() - begin
     states = {name: outcome.state for name, outcome in outcomes.items()}
     assert states == {
         "good": "ok", "hangs": "timeout", "breaks": "failed", "dies": "failed", "denied": "denied", "failed": "failed", "partial": "failed",
-        "floods": "failed",
+        "cut": "ok", "floods": "failed",
     }  # fmt: skip
     assert outcomes["good"].facts == {"answer": 42}
     assert (outcomes["partial"].facts, outcomes["partial"].reason) == ({"kept": 1}, "half of it was unreadable")
+    assert (outcomes["cut"].facts, outcomes["cut"].reason) == ({"kept": 1}, "only the newest lines were read")
     assert "KeyError at test_side_by_side.py" in outcomes["breaks"].reason
     assert "a-secret-value" not in outcomes["breaks"].reason
     assert 1.4 < took < 3

@@ -1,0 +1,96 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that were given to explain, as they should not be: read as far as they go, in bounds, and what was not read is said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tracemalloc
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _log_file
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import LINE_BYTES, Lines
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_log
+
+SIGNATURES = {"disk_full.no_space": {"in": ["database", "web"], "match": "No space left on device"}}
+FULL = b"2026-01-02 03:04:05.678 UTC [12] ERROR:  could not extend file: No space left on device\n"
+
+
+def full(path: Path) -> tuple[int, str]:
+    lines = Lines(path)
+    facts = facts_of_log(lines, "log", SIGNATURES, "database")
+    assert len(json.dumps(facts)) < 200_000
+    return facts["logs"]["signatures"].get("disk_full.no_space", {"count": 0})["count"], facts["probes"]["logs"].get("reason", "")
+
+
+@pytest.mark.parametrize("junk", [os.urandom(1_000_000), b"\xff\xfe\xfa\n" * 50_000, b"\0" * 1_000_000, b"\x1b]0;" * 100_000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_bytes_that_are_no_text_hide_no_line(tmp_path: Path, junk: bytes, packed: bool) -> None:
+    path, content = tmp_path / "log", FULL + junk + b"\n" + FULL
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert full(path) == (2, "")
+
+
+def test_a_line_of_200_megabytes_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.write(FULL)
+        file.seek(200_000_000, os.SEEK_CUR)  # a hole: NUL bytes that take no room
+        file.write(b"\n" + FULL)
+    tracemalloc.start()
+    assert full(path) == (2, "")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_a_log_that_is_written_to_while_it_is_read_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_log_file, "MAX_BYTES", 1 << 20)
+    path = tmp_path / "log"
+    path.write_bytes(FULL * 1000)
+    lines = Lines(path)
+    with path.open("ab") as file:
+        for line in lines:
+            file.write(line * 2)
+            file.flush()
+    assert lines.truncated == "only the first 1 MiB were read"
+
+
+def test_a_damaged_gzip_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(FULL * 1000) + b"not gzip")
+    assert full(path)[0] == 1000
+    path.write_bytes(gzip.compress(FULL * 100000)[:-20])
+    count, reason = full(path)
+    assert count > 1000 and "damaged or cut off after" in reason
+
+
+def test_a_gzip_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_log_file, "MAX_BYTES", 3 << 20)
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(FULL + b"\0" * 50_000_000))
+    assert full(path) == (1, "only the first 3 MiB were read")
+
+
+def test_times_that_run_backwards_lose_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(FULL.replace(b"03:04", b"%02d:04" % hour) for hour in (9, 10, 3, 4, 23, 0)))
+    facts = facts_of_log(Lines(path), "log", SIGNATURES, "database")
+    found = facts["logs"]["signatures"]["disk_full.no_space"]
+    assert found["count"] == 6
+    assert found["last_epoch"] - found["first_epoch"] == 23 * 3600
+    assert facts["time_epoch"] == facts["logs"]["until_epoch"] == found["last_epoch"]
+
+
+def test_nothing_but_different_errors_is_still_a_small_result(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f"[{number:032x}] Some::Odd{number}Error ({'detail ' * 200}{number}):\n" for number in range(5000)))
+    lines = Lines(path)
+    facts = facts_of_log(lines, "log", SIGNATURES, "web")
+    assert facts["logs"]["exceptions_other"] > 4000 and len(json.dumps(facts)) < 200_000
+    assert max(map(len, Lines(path))) <= LINE_BYTES
