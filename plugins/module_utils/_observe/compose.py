@@ -144,7 +144,7 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         unit["_started_epoch"] = since
         _of_process(host, unit)
     health = state.get("Health") or {}
-    if health.get("Status") in ("healthy", "unhealthy", "starting"):
+    if pid and health.get("Status") in ("healthy", "unhealthy", "starting"):
         unit["health"] = {"status": health["Status"], "failures": int(health.get("FailingStreak") or 0)}
         unit["_health_test"] = " ".join(str(word) for word in (config.get("Healthcheck") or {}).get("Test") or [])[:500]
     return unit

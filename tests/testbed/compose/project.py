@@ -65,6 +65,7 @@ def free_port() -> int:
 class Project:
     def __init__(self, suite: str, generation: int, folder: Path, media: Path | None = None) -> None:
         self.suite, self.generation, self.folder = suite, generation, folder
+        self.version = VERSIONS[suite]
         self.name = f"fedi{secrets.token_hex(3)}"
         self.directory = folder / self.name
         self.media = media or self.directory / "public" / "system"
@@ -152,6 +153,18 @@ class Project:
             time.sleep(0.3)
         last = {service: (state.get("Health") or {}).get("Log", [])[-1:] for service, state in states.items()}
         raise RuntimeError(f"{self.name} was not ready: {last}\n{self.compose('logs', '--tail=20', check=False)[-4000:]}")
+
+    def wait_for_web(self, timeout: float = 60, *, health: bool = False) -> None:
+        """Wait until Puma answers whatever it answers; with `health` until each health check has come to a result."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                self.http("/health", timeout=5)
+                states = [(self.inspect(service)["State"].get("Health") or {}).get("Status") for service in APP]
+                if not health or "starting" not in states:
+                    return
+            time.sleep(0.3)
+        raise RuntimeError(f"the web process of {self.name} did not answer:\n{self.compose('logs', '--tail=20', check=False)[-3000:]}")
 
     def remove(self) -> None:
         self.compose("down", "-v", "-t", "2", check=False)

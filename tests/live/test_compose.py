@@ -1,0 +1,264 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mastodon run by docker compose: found whatever its project is called, clear when well, each fault named as on a server of systemd.
+
+The managed host is this machine itself, over a local connection: a box has no engine of its own (tests/testbed/README.md). What is cured
+here leaves its journal in /var/lib/fediops.mastodon of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live import ROOT, ansible
+
+sys.path.insert(0, str(ROOT / "tests" / "testbed" / "compose"))
+
+from project import APP, Project, run, small_filesystem  # noqa: E402
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looking into containers needs root on this machine")
+
+# Both generations of compose, which name containers and write labels differently, and both releases; in the short run one of them.
+KINDS = [("trixie", 2), pytest.param(("bookworm", 1), marks=pytest.mark.thorough)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=["4.4-compose-2", "4.1-compose-1"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    suite, generation = request.param
+    folder = tmp_path_factory.mktemp("composed")
+    with small_filesystem(folder / "media") as media, Project.start(suite, generation, folder, media) as started:
+        yield started
+
+
+def played(project: Project, folder: Path, playbook: str = "diagnose", *arguments: str) -> tuple[dict[str, Any], str]:
+    """What a playbook finds on this machine for this project: its host in diagnosis.json, and all that was printed."""
+    inventory = folder / "inventory.json"
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3", "mastodon_root": str(project.directory)}
+    inventory.write_text(json.dumps({"all": {"hosts": {"composed": variables}}}))
+    report = folder / "report"
+    done = ansible(ROOT / "playbooks" / f"{playbook}.yml", "-i", inventory, "-e", f"mastodon_report_dir={report}", *arguments)
+    assert (report / "diagnosis.json").exists(), done.stdout
+    host: dict[str, Any] = json.loads((report / "diagnosis.json").read_text())["hosts"]["composed"]
+    return host, done.stdout
+
+
+def roots(host: dict[str, Any]) -> list[str]:
+    return [finding["id"] for finding in host["findings"] if finding["rank"] == 1]
+
+
+def told(host: dict[str, Any]) -> str:
+    return json.dumps({key: host.get(key) for key in ("findings", "unknown", "probes")}, indent=1)[:6000]
+
+
+def test_a_healthy_project_is_clear(project: Project, tmp_path: Path) -> None:
+    host, output = played(project, tmp_path)
+    assert (host["verdict"], host["findings"], host["unknown"]) == ("clear", [], []), told(host)
+    assert {probe["state"] for probe in host["probes"].values()} == {"ok"}
+    assert "changed=0" in output and "failed=0" in output
+
+
+@contextlib.contextmanager
+def stopped(project: Project, service: str) -> Iterator[None]:
+    project.compose("stop", "-t", "5", service)
+    for _time in range(4):
+        project.post("while it is away")
+    try:
+        yield
+    finally:
+        project.compose("up", "-d")
+        project.ready()
+
+
+@contextlib.contextmanager
+def settings(project: Project, **keys: str) -> Iterator[None]:
+    path = project.directory / ".env.production"
+    before = path.read_text()
+    project.write_env(**keys)
+    project.compose("up", "-d")
+    project.wait_for_web()
+    for _time in range(4):
+        project.post("with other settings")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        project.compose("up", "-d")
+        project.ready()
+
+
+@contextlib.contextmanager
+def edited(project: Project, old: str, new: str) -> Iterator[None]:
+    """Another compose file, its containers made anew."""
+    path = project.directory / "docker-compose.yml"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    project.compose("up", "-d")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        project.compose("up", "-d")
+        project.ready()
+
+
+@pytest.mark.parametrize(
+    ("service", "cause"),
+    [
+        ("redis", "redis_down"),
+        ("db", "db_connection_refused"),
+        ("sidekiq", "sidekiq_not_running"),
+        ("web", "web_down_502"),
+        ("streaming", "streaming_down"),
+    ],
+)
+def test_a_stopped_container_is_named_and_started(project: Project, service: str, cause: str, tmp_path: Path) -> None:
+    with stopped(project, service):
+        host, _output = played(project, tmp_path)
+        assert roots(host) == [cause], told(host)
+        assert next(each for each in host["findings"] if each["rank"] == 1)["fix"]["name"] == "start_services"
+        before = project.inspect(service)["Id"]
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=start")
+        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+        assert project.inspect(service)["Id"] == before and project.inspect(service)["State"]["Running"]
+        # The second run has nothing to do.
+        assert "changed=0" in played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=start")[1]
+
+
+def test_a_paused_sidekiq_goes_on(project: Project, tmp_path: Path) -> None:
+    run("docker", "pause", project.container("web"))
+    try:
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["web_down_502"], told(host)
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=restart")
+        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+    finally:
+        run("docker", "unpause", project.container("web"), check=False)
+        project.ready()
+
+
+def test_a_wrong_password_in_the_env_file(project: Project, tmp_path: Path) -> None:
+    with settings(project, DB_PASS="not-the-right-one"):
+        host, output = played(project, tmp_path)
+        assert roots(host) == ["db_auth_failed"], told(host)
+        assert "not-the-right-one" not in output + json.dumps(host)
+
+
+def test_a_pending_migration(project: Project, tmp_path: Path) -> None:
+    newest = project.run("web", "sh", "-c", "ls db/migrate db/post_migrate | grep -o '^[0-9]*' | sort | tail -n 1").strip()
+    query = ["psql", "-h", "/tmp", "-d", "mastodon_production", "-c"]
+    project.run("db", *query, f"DELETE FROM schema_migrations WHERE version = '{newest}'")
+    try:
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["pending_migrations"], told(host)
+    finally:
+        project.run("db", *query, f"INSERT INTO schema_migrations VALUES ('{newest}')")
+
+
+def test_media_that_may_not_be_written(project: Project, tmp_path: Path) -> None:
+    os.chown(project.media, 0, 0)
+    try:
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["media_permissions"], told(host)
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=rebuild")
+        assert "991:991" in output and project.media.stat().st_uid == 0
+    finally:
+        os.chown(project.media, 991, 991)
+
+
+def test_a_full_volume(project: Project, tmp_path: Path) -> None:
+    fill = project.media / "fill"
+    with contextlib.suppress(OSError), fill.open("wb") as stream:
+        while True:
+            stream.write(b"\0" * (1 << 20))
+    try:
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["disk_full"], told(host)
+        assert str(project.media) in json.dumps(host["findings"])
+    finally:
+        fill.unlink()
+
+
+def test_a_container_that_left_the_network(project: Project, tmp_path: Path) -> None:
+    network, container = f"{project.name}_internal_network", project.container("web")
+    run("docker", "network", "disconnect", network, container)
+    try:
+        for _time in range(4):
+            project.post("alone")
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["container_network_broken"], told(host)
+        assert f"{container} shares no network with {project.container('db')}" in json.dumps(host["findings"])
+    finally:
+        run("docker", "network", "connect", "--alias", "web", network, container)
+        project.ready()
+
+
+ALONE = "command: bundle exec sidekiq\n    networks: [internal_network]"
+# cause: what is replaced in the compose file, by what, and a word of the evidence.
+COMPOSE_FAULTS = {
+    "container_healthcheck_stale": ("curl -s --noproxy localhost localhost:3000/health", "wget -q -O- localhost:3000/health", "wget"),
+    "assets_shadowed_by_volume": (
+        ":/mastodon/public/system']\n\n  streaming",
+        ":/mastodon/public/system', 'redis:/mastodon/public/packs']\n\n  streaming",
+        "/mastodon/public/packs",
+    ),
+    "media_not_persistent": ("    volumes: ['${MEDIA}:/mastodon/public/system']\n    healthcheck", "    healthcheck", "no volume"),
+    "outbound_network_broken": (ALONE.replace("[internal", "[external_network, internal"), ALONE, "internal networks only"),
+}
+
+
+@pytest.mark.parametrize("cause", COMPOSE_FAULTS)
+def test_what_only_containers_have(project: Project, cause: str, tmp_path: Path) -> None:
+    old, new, evidence = COMPOSE_FAULTS[cause]
+    with edited(project, old, new):
+        project.wait_for_web(health=True)
+        host, _output = played(project, tmp_path)
+        assert roots(host) == [cause], told(host)
+        assert evidence in json.dumps(next(each for each in host["findings"] if each["id"] == cause)["evidence"])
+
+
+def test_streaming_of_another_release(project: Project, tmp_path: Path) -> None:
+    # The same files under another tag: what counts is what the engine says of the image.
+    path = project.directory / ".env"
+    before = path.read_text()
+    name = next(line for line in before.splitlines() if line.startswith("STREAMING_IMAGE=")).partition("=")[2].rpartition(":")[0]
+    run("docker", "build", "-q", "--label", "org.opencontainers.image.version=v4.3.0", "-t", f"{name}:v4.3.0", "-",
+        input=f"FROM {name}:v{project.version}\n", env={**os.environ, "DOCKER_BUILDKIT": "0"})  # fmt: skip
+    try:
+        path.write_text(before.replace(f"{name}:v{project.version}", f"{name}:v4.3.0"))
+        project.compose("up", "-d")
+        project.ready()
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["container_versions_mixed"], told(host)
+    finally:
+        path.write_text(before)
+        project.compose("up", "-d")
+        project.ready()
+        run("docker", "rmi", f"{name}:v4.3.0", check=False)
+
+
+def test_what_is_in_the_image_is_not_rebuilt(project: Project, tmp_path: Path) -> None:
+    project.run("web", "rm", "-r", "public/packs", user="root")
+    try:
+        host, _output = played(project, tmp_path)
+        assert roots(host) == ["assets_missing"], told(host)
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=rebuild")
+        assert roots(host) == ["assets_missing"] and "part of the image" in output, output[-3000:]
+    finally:
+        project.compose("up", "-d", "--force-recreate", "web")
+        project.ready()
+
+
+def test_the_services_are_those_of_the_project(project: Project) -> None:
+    names = {project.container(service) for service in ("db", "redis", *APP)}
+    assert names <= set(run("docker", "ps", "--format", "{{.Names}}").split())
