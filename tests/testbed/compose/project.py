@@ -137,10 +137,10 @@ class Project:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
 
-    def post(self, text: str) -> int:
-        """Status of an attempt to publish a post; 0 when nobody answers."""
+    def post(self, text: str, timeout: float = 5) -> int:
+        """Status of an attempt to publish a post; 0 when nobody answers in time."""
         with contextlib.suppress(OSError):
-            return self.http("/api/v1/statuses", {"status": text})[0]
+            return self.http("/api/v1/statuses", {"status": text}, timeout)[0]
         return 0
 
     def ready(self, timeout: float = 90) -> None:
