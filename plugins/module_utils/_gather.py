@@ -179,6 +179,7 @@ def _join_oom_kills(facts: dict[str, Any], ground: dict[str, Any]) -> None:
     kills = facts.get("logs", {}).pop("_oom_kills", None)
     if kills is not None and "memory" in facts:
         units = {unit["name"] for unit in facts.get("services", {}).get("units", ())}
+        units |= {source["name"] for source in facts["logs"]["sources"] if source["origin"] == "command"}
         # The kernel knows a container by the id in the name of its control group.
         containers = {unit["_container"]: unit["name"] for unit in ground["units"] if unit.get("_container")}
         for kill in kills:

@@ -22,8 +22,8 @@ MAX_REPLY_BYTES = 32 << 20
 MAX_DEPTH = 8
 SILENT_SECONDS = 4.0  # for one answer; the connection as a whole has its own limit
 
-READERS = frozenset(("AUTH", "SELECT", "INFO", "PING", "SMEMBERS", "HMGET", "HGETALL", "LLEN", "LINDEX", "ZCARD", "ZRANGE", "SCARD", "GET",
-                     "MGET", "EXISTS", "ROLE", "SENTINEL"))
+READERS = frozenset(("AUTH", "SELECT", "INFO", "PING", "SMEMBERS", "HGET", "HMGET", "HGETALL", "HKEYS", "HSTRLEN",
+                     "LLEN", "LINDEX", "ZCARD", "ZRANGE", "SCARD", "GET", "MGET", "EXISTS", "ROLE", "SENTINEL"))
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -27,6 +27,7 @@ FACT_NAMES = frozenset(
 FLEET_NAMES = frozenset({"hosts", "instance"})  # of an issue that sees all hosts of an instance
 FUNCTIONS = frozenset({"seen", "fresh", "age", "units", "probe"})
 NEVER_SECONDS = 1e9  # the age of what was not seen at all
+SETTLED_SECONDS = 60.0  # what fails at its start has failed by then
 ROLES = ("web", "sidekiq", "streaming", "database", "redis", "proxy", "pooler")
 # Which subset a function reads: names the probe whose reason explains an undecided expression.
 _FUNCTION_SUBSET = {"seen": "logs", "fresh": "logs", "age": "logs", "units": "services"}
@@ -214,11 +215,20 @@ class Scope:
         return int(self.signature(name).get("count", 0))
 
     def fresh(self, name: str) -> int:
-        """Like seen, but 0 when the services that logged it were started again since: what they met then may be mended."""
+        """Like seen, but 0 when the services that logged it were started again since: what they met then may be mended.
+
+        One that systemd keeps starting again by itself is not mended by that; it counts as started when it has been up for a while.
+        """
         signature = self.signature(name)
         roles = {sample.get("origin") for sample in signature.get("samples", ())} & set(ROLES)
         units = (self._facts.get("services") or {}).get("units") or ()
-        started = [unit["since_epoch"] for unit in units if unit.get("role") in roles and "pid" in unit and "since_epoch" in unit]
+        settled = float(self._facts.get("time_epoch", 0)) - SETTLED_SECONDS
+        started = [
+            unit["since_epoch"]
+            for unit in units
+            if unit.get("role") in roles and "pid" in unit and "since_epoch" in unit
+            if not unit.get("restarts") or unit["since_epoch"] < settled
+        ]
         return int(signature.get("count", 0)) if not started or signature.get("last_epoch", 0) >= max(started) else 0
 
     def age(self, name: str) -> float:

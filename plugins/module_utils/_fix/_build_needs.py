@@ -112,16 +112,22 @@ def asks_for_modules(output: str) -> bool:
     return bool(_MODULES_MISSING.search(output))
 
 
-def install_modules(workshop: Workshop, yarn: int, environment: dict[str, str], seconds: float) -> None:
+def install_modules(change: Change, root: str, yarn: int, environment: dict[str, str], seconds: float) -> None:
     """What is installed is what yarn.lock says, so it is nothing to take back: whoever updates Mastodon does the same."""
     words = ["yarn", "install", "--immutable" if yarn >= 2 else "--pure-lockfile"]
     # Development tools are part of the build, and NODE_ENV=production would leave them out.
     own = {key: value for key, value in environment.items() if key != "NODE_ENV"}
-    done = workshop.change.command(words, "install the JavaScript dependencies (%s)" % " ".join(words), seconds, workshop.owner,
-                                   dict(own, COREPACK_ENABLE_DOWNLOAD_PROMPT="0", CI="1"), workshop.root)
+    done = change.command(words, "install the JavaScript dependencies (%s)" % " ".join(words), seconds, change.owner(),
+                          dict(own, COREPACK_ENABLE_DOWNLOAD_PROMPT="0", CI="1"), root)
     if done is not None and done.rc != 0:
         failed = "was not done within %d s" % seconds if done.rc is None else "failed"
-        raise HostError("%s %s: %s" % (" ".join(words), failed, done.last_line))
+        raise HostError("%s %s: %s" % (" ".join(words), failed, _telling(done.output) or done.last_line))
+
+
+def _telling(output: str) -> str:
+    """The newest line of Yarn that names what is wrong, without its decoration; its very last one only says that something was."""
+    lines = re.findall(r"(?m)(?:YN(?!0000)\d{4}: \W{0,3}|^error )(\S.*(?:forbidden|[Ee]rror|ailed|an't|annot|[Nn]ot ).*)$", output)
+    return lines[-1].strip()[:300] if lines else ""
 
 
 def _version(change: Change, words: list[str], environment: dict[str, str], seconds: float = 20.0) -> tuple[int, ...]:

@@ -79,12 +79,12 @@ def build(change: Change, root: str, why: str) -> None:
     binds = workshop.furnish()
     if modules:
         change.say("installing the JavaScript dependencies: %s" % modules)
-        _build_needs.install_modules(workshop, package.yarn, environment, max(60.0, end - time.monotonic()))
+        _build_needs.install_modules(change, root, package.yarn, environment, max(60.0, end - time.monotonic()))
     if _packs.last_build_failed(change.host, root, bundler):
         _clear_cache(workshop, environment, binds, end)
     built = _precompile(workshop, environment, binds, end)
     if not built.worked and not modules and package.dependencies and _build_needs.asks_for_modules(built.output):
-        _build_needs.install_modules(workshop, package.yarn, environment, max(60.0, end - time.monotonic()))
+        _build_needs.install_modules(change, root, package.yarn, environment, max(60.0, end - time.monotonic()))
         built = _precompile(workshop, environment, binds, end)
     trouble = _incomplete(workshop, bundler) if built.worked else ""
     if trouble and "no manifest" in trouble:

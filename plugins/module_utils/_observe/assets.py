@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.node import observe_node
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
 
 # 4.4 to 4.6 keep Vite's manifest in .vite/, later releases beside the packs; up to 4.3 Webpacker's is there too.
@@ -31,7 +32,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     path = next((name for name in MANIFESTS[bundler] if host.exists(root + "/" + name)), MANIFESTS[bundler][0])
     status = host.stat(root + "/" + path)
     manifest: dict[str, Any] = {"path": path, "exists": status is not None}
-    facts: dict[str, Any] = {"bundler": bundler, "manifest": manifest}
+    facts: dict[str, Any] = {"bundler": bundler, "manifest": manifest, **observe_node(host, install)}
     newest = _newest_source(host, root)
     if newest is not None:
         facts["newest_source"] = {"path": newest[1], "epoch": newest[0]}

@@ -21,6 +21,11 @@ SERVER = """SELECT current_setting('server_version_num'), current_setting('serve
  current_setting('max_connections'), current_setting('superuser_reserved_connections'),
  (SELECT sum(numbackends) FROM pg_stat_database), pg_backend_pid(), pg_is_in_recovery()
  FROM pg_database d WHERE d.datname = current_database()"""
+# Only the app's own sessions: of others their queries cannot be seen. What waits for a moment is everyday life.
+WAITING = """SELECT count(*), round(coalesce(max(extract(epoch FROM clock_timestamp() - query_start)), 0)::numeric, 1) FROM pg_stat_activity
+ WHERE usename = current_user AND datname = current_database() AND wait_event_type = 'Lock'
+ AND clock_timestamp() - query_start > '1 second'"""
+WAITING_SINCE = 90600
 UNDEFINED_TABLE = "42P01"
 # What makes libpq try the next host of a list; any other answer is final.
 _NEXT_HOST = ("refused", "no_socket", "timeout", "dns", "denied", "unreachable", "reset", "starting")
@@ -44,6 +49,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
             facts["reachable"] = True
             facts["client_encoding"] = session.parameters.get("client_encoding", "")
             _server(session, facts, install)
+            _waiting(session, facts)
             _schema(session, facts, pending)
     except PostgresError as problem:
         message = harmless(str(problem), install, *known)
@@ -97,6 +103,13 @@ def _server(session: Postgres, facts: dict[str, Any], install: dict[str, Any]) -
                  minimum_version=minimum, version_supported=number // 10000 >= minimum, standby=row[8] == "t",
                  pooler=_pooler(session, row[7], facts["address"], install),
                  connections={"used": used, "max": most, "reserved": reserved, "used_percent": round(100.0 * used / room, 1)})
+
+
+def _waiting(session: Postgres, facts: dict[str, Any]) -> None:
+    """How many sessions of the app wait for a lock that somebody else holds, and for how long."""
+    if facts["version_number"] >= WAITING_SINCE:
+        row = session.rows(WAITING)[0]
+        facts["waiting_for_locks"] = {"sessions": int(row[0] or 0), "longest_seconds": float(row[1] or 0)}
 
 
 def _schema(session: Postgres, facts: dict[str, Any], files: list[str]) -> None:

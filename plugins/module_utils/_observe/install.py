@@ -29,6 +29,7 @@ VERSION_FILE = "lib/mastodon/version.rb"
 USUAL_ROOTS = ("/home/mastodon/live", "/home/*/live", "/var/www/mastodon/live", "/opt/mastodon", "/opt/mastodon/live", "/srv/mastodon",
                "/srv/mastodon/live", "/var/lib/mastodon/live", "/usr/share/mastodon")
 APP_ROLES = ("web", "sidekiq", "streaming")
+SIDEKIQ_SHUTDOWN_SECONDS = 25  # what Sidekiq allows running jobs at a stop unless told otherwise, in all its versions
 
 
 def observe(host: Host, root_option: str) -> dict[str, Any]:
@@ -201,17 +202,17 @@ def _describe(host: Host, install: dict[str, Any], root: str, units: list[dict[s
     if version is not None:
         install["version"] = {"string": version[0], "number": list(version[1])}
     _environment(install, units, lambda name: host.read(root + "/" + name, MAX_FILE_BYTES + 1) if host.exists(root + "/" + name) else None)
-    _named(install, root)
+    _named(install, root, host.maybe(root + "/config/sidekiq.yml", 65536) or "")
 
 
-def _named(install: dict[str, Any], root: str) -> None:
-    """What the settings say of the whole install."""
+def _named(install: dict[str, Any], root: str, sidekiq: str = "") -> None:
+    """What the settings say of the whole install. `sidekiq`: config/sidekiq.yml; that of an image is the release's own."""
     effective = install["_environment"]
     install["domain"] = effective.get("LOCAL_DOMAIN", "")[:253]
     install["storage"] = next((name for name, key in (("s3", "S3_ENABLED"), ("swift", "SWIFT_ENABLED"), ("azure", "AZURE_ENABLED"))
                                if effective.get(key) == "true"), "local")
     install["media_root"] = effective.get("PAPERCLIP_ROOT_PATH", "").replace(":rails_root", root) or root + "/public/system"
-    _pools(install)
+    _pools(install, sidekiq)
 
 
 def _environment(install: dict[str, Any], units: list[dict[str, Any]], read: Callable[[str], bytes | None]) -> None:
@@ -246,14 +247,18 @@ def _dotenv_gem(install: dict[str, Any]) -> tuple[int, int]:
     return (2, 7) if number < (4, 0) else (2, 8) if number < (4, 3) else (3, 1)
 
 
-def _pools(install: dict[str, Any]) -> None:
-    """Threads and database pool of each unit, by the formulas of config/puma.rb, config/sidekiq.yml and config/database.yml."""
+def _pools(install: dict[str, Any], sidekiq: str) -> None:
+    """Threads and database pool of each unit, by the formulas of config/puma.rb, config/sidekiq.yml (`sidekiq`) and config/database.yml."""
     number = tuple(install.get("version", {}).get("number", (99,)))
+    told = re.search(r"(?m)^:timeout:\s*(\d{1,6})\s*$", sidekiq)
+    shutdown = int(told.group(1)) if told else SIDEKIQ_SHUTDOWN_SECONDS
     for unit in install["units"]:
         own = unit["_env"]
         both = dict(install["_dotenv"], **own)
         if unit["role"] == "sidekiq":
             unit["queues"] = _queues(unit["_argv"])
+            unit["shutdown_timeout_seconds"] = _option(unit["_argv"], own, "-t", "--timeout") or shutdown
+            unit["stop_short"] = (unit.get("stop_timeout_seconds") or 1e9) <= unit["shutdown_timeout_seconds"]
             if "-C" in unit["_argv"] or "--config" in unit["_argv"]:
                 continue  # a configuration of its own says how many threads and which queues; the heartbeat knows
             named = own.get("SIDEKIQ_CONCURRENCY") if number >= (4, 1) else None

@@ -21,6 +21,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostDenied
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import container_logs, proxy, remediation
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.commands import command_units
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, split
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally
@@ -79,7 +80,7 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     tally = Tally(options.get("signatures") or {}, options.get("secrets") or (), {**remediation.cured(host), **options.get("cured", {})})
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     errors: List[str] = []
-    units = install.get("units") or ()
+    units = [*(install.get("units") or ()), *({"name": name, "role": "command"} for name in command_units(host, install))]
     nginx = _nginx(host, install)
     tally.foreign = _foreign(install, nginx)
     access = set(nginx["access"]) if nginx else set()

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, Owner
@@ -14,6 +16,10 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._versions import 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64", "/usr/lib/*-linux-gnu*",
                        "/lib/*-linux-gnu*")
+# What Mastodon was written for (lib/vips of Debian 12 is newer). libvips 8.N is libvips.so.42.(N + 2).x: its build adds the age of its
+# binary interface, which grew by one with each of these.
+MINIMUM_LIBVIPS = (8, 13)
+LIBVIPS_AGE = 2
 MAX_DIRECTORIES = 400
 MAX_DEPTH = 4
 # What Mastodon itself writes below the root of its media; lost+found and what others put there are none of its business.
@@ -30,6 +36,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     if owner is not None:
         host.become(owner)
     facts["tools"] = _tools(host, install, owner)
+    facts["tmp"] = _tmp(host, install["root"] + "/tmp")
     if local:
         facts["directories"], facts["unwritable"] = _directories(host, install["media_root"])
     return facts
@@ -97,7 +104,18 @@ def _library(host: Host, name: str, search: str) -> dict[str, Any]:
     tool: dict[str, Any] = {"name": name, "required": True, "found": bool(path), "works": bool(path)}
     if path:
         tool["path"] = path
+        age = re.search(r"\.so\.42\.(\d{1,3})\.\d+$", host.real(path))
+        if age:
+            version = (8, int(age.group(1)) - LIBVIPS_AGE)
+            tool.update(version="%d.%d" % version, minimum_version="%d.%d" % MINIMUM_LIBVIPS, version_supported=version >= MINIMUM_LIBVIPS)
     return tool
+
+
+def _tmp(host: Host, top: str) -> dict[str, Any]:
+    """Of the app's own tmp and what lies in it, the directories that it may not write."""
+    names = [top + "/" + name for name in sorted(host.names(top, 100))]
+    places = [top] + [path for path in names if host.is_dir(path)] if host.exists(top) else [top.rsplit("/", 1)[0]]
+    return {"path": top, "unwritable": [path for path in places if not host.may_write(path)][:10]}
 
 
 def _directories(host: Host, top: str) -> tuple[list[dict[str, Any]], list[str]]:

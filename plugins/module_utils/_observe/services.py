@@ -26,16 +26,18 @@ UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/
 MAX_UNITS = 60
 SHOW_SECONDS = 30.0  # systemd answers at once, but not on a server that is short of processor time; the deadline of the host comes first
 MAX_UNIT_FILE_BYTES = 65536
+MAX_WORKERS = 32
 TICKS_A_SECOND = 100.0  # USER_HZ, the same on every Linux that runs Ruby
 
 PROPERTIES = ("Id", "Type", "RemainAfterExit", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts", "MainPID",
               "WantedBy", "User", "WorkingDirectory", "Environment", "EnvironmentFiles", "UnsetEnvironment", "StandardOutput",
               "MemoryCurrent", "MemoryMax", "ControlGroup", "ExecStart", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic",
-              "ExecMainStartTimestampMonotonic")
+              "ExecMainStartTimestampMonotonic", "TimeoutStopUSec")
 
 _SERVERS = {"postgres": "database", "postmaster": "database", "pg_ctlcluster": "database", "pg_ctl": "database",
             "redis-server": "redis", "valkey-server": "redis", "keydb-server": "redis", "pgbouncer": "pooler",
             "nginx": "proxy", "caddy": "proxy", "apache2": "proxy", "apachectl": "proxy", "httpd": "proxy", "haproxy": "proxy"}
+_SPANS = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _EXIT_CODES = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_EXITED, CLD_KILLED, CLD_DUMPED of siginfo_t
 
 
@@ -175,6 +177,7 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float, run
     # Not intended: a leftover copy of a unit file, the other colour of a blue/green pair, a host for workers only.
     off = unit["active_state"] == "inactive" and unit["result"] == "success" and unit["enabled"] in ("disabled", "masked")
     unit["intended"] = not off
+    unit["stop_timeout_seconds"] = time_span(properties.get("TimeoutStopUSec", ""))
     changed = int(properties.get("StateChangeTimestampMonotonic") or 0)
     if changed:
         unit["since_epoch"] = round(epoch_of_monotonic + changed / 1e6, 3)
@@ -200,10 +203,19 @@ def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float, run
     return unit
 
 
+def time_span(text: str) -> float | None:
+    """Seconds of a time as systemctl show prints it (`1min 30s`); None for infinity (systemd.time(7))."""
+    parts = re.findall(r"([\d.]+)(y|month|w|d|h|min|s|ms|us)(?![a-z])", text)
+    return round(sum(float(number) * _SPANS[span] for number, span in parts), 6) if parts or text == "0" else None
+
+
+def _children(host: Host, pid: int) -> list[str]:
+    return (host.maybe("/proc/%d/task/%d/children" % (pid, pid), 4096) or "").split()
+
+
 def _oldest_worker(host: Host, pid: int, epoch_of_monotonic: float) -> float:
     """When the oldest child of the process was started; 0 when it has none (field 22 of /proc/PID/stat, in clock ticks since boot)."""
-    children = (host.maybe("/proc/%d/task/%d/children" % (pid, pid), 4096) or "").split()
-    ticks = [re.sub(r"^.*\) ", "", host.maybe("/proc/%s/stat" % child, 4096) or "").split() for child in children]
+    ticks = [re.sub(r"^.*\) ", "", host.maybe("/proc/%s/stat" % child, 4096) or "").split() for child in _children(host, pid)]
     started = [int(fields[19]) for fields in ticks if len(fields) > 19]
     return epoch_of_monotonic + min(started) / TICKS_A_SECOND if started else 0.0
 
@@ -237,12 +249,27 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         facts["listen"] = _addresses(host, unit, sockets) if "ports" not in unit else [each.partition("->")[0] for each in unit["ports"]]
         if unit["role"] in ("web", "sidekiq", "streaming"):
             facts["settings"] = shown(unit["_env"])
+            facts.update(_open_files(host, unit))
         if "health" in facts and unit["_health_test"]:
             facts["health"]["test"] = Redactor(secrets(install)).clean(unit["_health_test"], 200)
         public.append(facts)
     if "compose" in install:
         return {"manager": "compose", "units": public, "compose": composition.observe(host, install)}
     return {"manager": "systemd" if public else "none", "units": public}
+
+
+def _open_files(host: Host, unit: dict[str, Any]) -> dict[str, float]:
+    """Of the main process and its workers, the one that is nearest to its limit: how many files it has open and how many it may have."""
+    fullest: tuple[float, int, int] | None = None
+    for pid in [str(unit["pid"])] + _children(host, unit["pid"])[:MAX_WORKERS] if "pid" in unit else []:
+        limit = re.search(r"(?m)^Max open files +(\d+)", host.maybe("/proc/%s/limits" % pid, 4096) or "")
+        number = len(host.names("/proc/%s/fd" % pid, 1 << 20))
+        if limit is not None and number:
+            most = max(1, int(limit.group(1)))
+            fullest = max(fullest or (0.0, 0, 0), (number / most, number, most))
+    if fullest is None:
+        return {}
+    return {"open_files": fullest[1], "open_files_max": fullest[2], "open_files_percent": round(100 * fullest[0], 1)}
 
 
 def _oom_kills(host: Host, cgroup: str) -> int:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # clock of Redis alone. The time written in it is by the clock of the machine that Sidekiq runs on.
 MAX_PROCESSES = 200
 MAX_QUEUES = 100
+MAX_RUNNING = 500
+MAX_WORK_BYTES = 100000
+WORK_TABLES = (":work", ":workers")  # since Sidekiq 6.5, and before
 
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
             identities = sorted(_texts(identities))[:MAX_PROCESSES]
             queues = sorted(set(_texts(names)) | set(expected))[:MAX_QUEUES]
             heartbeats = _answers(link, [("HMGET", prefix + each, "info", "busy", "beat", "quiet") for each in identities])
+            started = _started(link, [prefix + each for each in identities])
             depths = _answers(link, [command for name in queues for command in (
                 ("LLEN", prefix + "queue:" + name), ("LINDEX", prefix + "queue:" + name, "-1"))])
     except RedisError as problem:
@@ -54,7 +58,9 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     live = [each for each in (_process(identity, beat, now) for identity, beat in zip(identities, heartbeats)) if each]
     taken = {name for each in live for name in each["queues"] if not each["quiet"]}
     facts_of_queues = [_queue(name, depths[2 * at], depths[2 * at + 1], now, taken) for at, name in enumerate(queues)]
+    ages = sorted(max(0.0, round(now - each, 1)) for each in started)
     return {
+        **({"running": {"jobs": len(ages), "newest_seconds": ages[0], "oldest_seconds": ages[-1]}} if ages else {}),
         "processes": live, "stale_processes": len(identities) - len(live),
         "threads": sum(each["concurrency"] for each in live), "busy": sum(each["busy"] for each in live),
         "expected_queues": expected, "unconsumed_queues": [name for name in expected if name not in taken],
@@ -63,6 +69,31 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         "retry_size": _number(retry), "dead_size": _number(dead), "scheduled_size": _number(scheduled),
         "retry_errors": _errors(failing),
     }
+
+
+def _started(link: Redis, identities: list[str]) -> list[float]:
+    """When the jobs that run now were begun, by the clock of Sidekiq's machine, from what the processes tell of their threads.
+
+    A Redis that does not tell (NOPERM) leaves out those: all else of the subset does not need them.
+    """
+    tables = [each + suffix for each in identities for suffix in WORK_TABLES]
+    found: list[float] = []
+    names = link.ask(*[("HKEYS", table) for table in tables]) if tables else []
+    threads = [(table, name) for table, each in zip(tables, names) for name in _all(each)][:MAX_RUNNING]
+    sizes = link.ask(*[("HSTRLEN", table, name) for table, name in threads]) if threads else []
+    small = [thread for thread, size in zip(threads, sizes) if 0 < _number(size) <= MAX_WORK_BYTES]
+    for value in link.ask(*[("HGET", table, name) for table, name in small]) if small else []:
+        # Last in the value; what comes before are the arguments of the job, a stranger's text.
+        stamp = re.search(r'"run_at":\s*(\d{9,16}(?:\.\d{1,9})?)\s*\}$', value[-60:]) if isinstance(value, str) else None
+        if stamp:
+            found.append(_epoch(stamp.group(1)))
+    return found
+
+
+def _epoch(text: str) -> float:
+    """Seconds, in milliseconds since Sidekiq 8."""
+    epoch = float(text)
+    return epoch / 1000 if epoch > 1e11 else epoch
 
 
 def _answers(link: Redis, commands: list[Sequence[str]]) -> list[Any]:
@@ -104,8 +135,7 @@ def _queue(name: str, size: Any, oldest: Any, now: float, taken: set[str]) -> di
         # A regular expression, not a JSON parse: the arguments of a job can be megabytes of a stranger's text.
         stamp = re.search(r'"enqueued_at":\s*([\d.]+)', oldest[-2000:]) or re.search(r'"enqueued_at":\s*([\d.]+)', oldest[:100000])
         if stamp:
-            epoch = float(stamp.group(1))
-            latency = max(0.0, now - (epoch / 1000 if epoch > 1e11 else epoch))  # integer milliseconds since Sidekiq 8
+            latency = max(0.0, now - _epoch(stamp.group(1)))
     return {"name": name, "size": _number(size), "latency_seconds": round(latency, 1), "consumed": name in taken}
 
 

@@ -1,9 +1,9 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give Sidekiq jobs the way its client does: enqueue.py WORKER ARGUMENTS COUNT [QUEUE].
+"""Give Sidekiq jobs the way its client does: enqueue.py WORKER ARGUMENTS COUNT [QUEUE [SECONDS]].
 
-ARGUMENTS: JSON, one argument or a list of them; # in it is the number of the job.
+ARGUMENTS: JSON, one argument or a list of them; # in it is the number of the job. SECONDS: so long ago.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 
 worker, arguments, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 queue = sys.argv[4] if len(sys.argv) > 4 else "default"
-now = time.time()
+now = time.time() - int(sys.argv[5] if len(sys.argv) > 5 else 0)
 subprocess.run(["redis-cli", "sadd", "queues", queue], check=True, stdout=subprocess.DEVNULL)
 jobs = [
     json.dumps(

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.commands import command_units
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import (
     CLOUD,
     CONFIG,
     NGINX,
     SIGNATURES,
+    UNITS,
     Bytes,
     Door,
     observe,
@@ -144,3 +146,27 @@ def test_a_time_nobody_can_tell_is_not_now() -> None:
     assert space(postgres(3600, 7 * 3600, "UTC", now), now - 2500)["count"] == 0
     found = space(postgres(3600, 7 * 3600, "UTC", now), now - 3600)  # its clock is wrong by hours: the file's time counts
     assert round(now - found["last_epoch"]) == 3600
+
+
+UNIT = b"[Service]\nType=oneshot\n%sExecStart=%s\n"
+OF_THE_ADMINISTRATOR = {
+    "mastodon-media.service": UNIT % (b"User=mastodon\n", b"/home/mastodon/live/bin/tootctl media remove"),
+    "upgrade.service": UNIT % (b"WorkingDirectory=/home/mastodon/live\n", b"/bin/sh -c 'bundle exec rails x && \\\n yarn install'"),
+    "elsewhere.service": UNIT % (b"User=mastodon\n", b"/home/mastodon/.rbenv/shims/bundle exec rake"),
+    "other-app.service": UNIT % (b"User=shop\nWorkingDirectory=/srv/shop\n", b"/usr/bin/bundle exec rake jobs"),
+    "other-place.service": UNIT % (b"User=shop\n", b"/home/mastodon/live-of-the-shop/bin/rails x"),
+    "backup.service": UNIT % (b"User=mastodon\n", b"/usr/bin/tar cf /srv/x.tar /home/mastodon/live"),
+    "mastodon-web.service": UNIT % (b"User=mastodon\n", b"/home/mastodon/.rbenv/shims/bundle exec puma"),
+    "mastodon-media@.service": UNIT % (b"User=mastodon\n", b"/home/mastodon/live/bin/tootctl media %i"),
+}
+
+
+def test_commands_in_units_of_the_administrator() -> None:
+    files: dict[str, Any] = {"/etc/systemd/system/" + name: text for name, text in OF_THE_ADMINISTRATOR.items()}
+    install = {"units": UNITS, "root": "/home/mastodon/live", "owner": {"user": "mastodon"}}
+    assert command_units(Door(files=files), install) == ["elsewhere.service", "mastodon-media.service", "upgrade.service"]
+    assert command_units(Door(files=files), {"units": UNITS}) == []
+    line = (b"__CURSOR=x\n__REALTIME_TIMESTAMP=1763637600000000\nMESSAGE=PG::UndefinedTable: ERROR:  relation\n"
+            b"_SYSTEMD_UNIT=upgrade.service\n_PID=7\n_TRANSPORT=stdout\n\n")  # fmt: skip
+    found = observe(Door(line, files), signatures={"a.x": {"in": ["command"], "match": "PG::UndefinedTable"}}, **install)
+    assert found["signatures"]["a.x"]["count"] == 1 and "command" in found["read_origins"]

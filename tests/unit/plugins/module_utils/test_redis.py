@@ -208,6 +208,28 @@ def test_a_clock_that_differs_does_not_empty_the_processes(serve: Serve, skew: f
     assert facts["stale_processes"] == 1
 
 
+@pytest.mark.parametrize(("table", "factor"), [("a:1:workers", 1), ("a:1:work", 1), ("a:1:work", 1000)])
+def test_since_when_jobs_run(serve: Serve, table: str, factor: int) -> None:
+    """Sidekiq 6, 7 and 8; one job says in its arguments that it runs since 1970, one is too large to be fetched."""
+    begun = time.time() - 100
+    values = {"x": '{"queue":"default","payload":"{\\"run_at\\":1}","run_at":%d}' % ((begun - 20) * factor),
+              "y": '{"queue":"default","payload":{"args":["\\"run_at\\":1}"]},"run_at":%d}' % (begun * factor), "z": "large"}
+
+    def answer(words: list[str]) -> bytes:
+        if words == ["SMEMBERS", "processes"]:
+            return b"*1\r\n$3\r\na:1\r\n"
+        if words[0] == "HKEYS":
+            return b"*3\r\n" + b"".join(b"$1\r\n%s\r\n" % each.encode() for each in values) if words[1] == table else b"*0\r\n"
+        if words[0] == "HSTRLEN":
+            return b":%d\r\n" % (200000 if words[2] == "z" else len(values[words[2]]))
+        if words[0] == "HGET":
+            return b"$%d\r\n%s\r\n" % (len(values[words[2]]), values[words[2]].encode())
+        return healthy(words)
+
+    facts = sidekiq.observe(host(), install({"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(serve(answer))}))
+    assert facts["running"] == {"jobs": 2, "newest_seconds": pytest.approx(100, abs=3), "oldest_seconds": pytest.approx(120, abs=3)}
+
+
 def test_the_master_that_a_sentinel_names_is_asked(serve: Serve) -> None:
     master = serve(lambda words: b"$10\r\nrole:maste\r\n" if words[0] == "INFO" else b"*0\r\n" if words[0] == "CONFIG" else b"+OK\r\n")
     named = b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(master)), master)

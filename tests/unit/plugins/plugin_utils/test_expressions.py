@@ -187,6 +187,15 @@ def test_lines_from_before_the_last_start_are_not_fresh():
     assert scope(logged(since_epoch=800.0)).fresh("never") == 0
 
 
+@pytest.mark.parametrize(("since_epoch", "restarts", "count"), [(960.0, 0, 0), (960.0, 7, 3), (920.0, 7, 3), (945.0, 1, 3), (930.0, 0, 3)])
+def test_what_is_started_again_and_again_is_not_mended_by_that(since_epoch: float, restarts: int, count: int):
+    facts = logged(since_epoch=since_epoch)
+    facts["services"]["units"][0]["restarts"] = restarts
+    assert scope(facts).fresh("a") == count
+    facts["time_epoch"] = 1100.0  # it has been up for long
+    assert scope(facts).fresh("a") == (3 if since_epoch <= 950.0 else 0)
+
+
 def test_age_of_a_signature():
     assert scope(logged(since_epoch=0.0)).age("a") == 50.0
     assert scope(logged(since_epoch=0.0)).age("never") > 1e6
