@@ -78,7 +78,9 @@ def write(path: Path, make: object, megabytes: int, old: bool, backwards: bool) 
 
 
 def in_file(path: Path, since: float) -> int:
-    return len(files.find(Host(time.monotonic() + 3600), str(path), [RID.encode()], since, False, 0.0, Source("proxy", "", "")))
+    return len(
+        files.find(Host(time.monotonic() + 3600), str(path), [RID.encode()], since, False, time.monotonic() + 3600, Source("proxy", "", ""))
+    )
 
 
 def in_journal(path: Path, since: float) -> int:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 SLICES = (900.0, 7200.0, 43200.0, 1e12)  # seconds back from now
 
 
-def backwards(look: Callable[[float, float], list[Record]], since: float, every: bool, source: Source) -> list[Record]:
+def backwards(
+    look: Callable[[float, float], list[Record]], since: float, every: bool, source: Source, at_once: bool = False
+) -> list[Record]:
     """What ``look(since, until)`` finds (until is 0.0 for the newest slice). Unless ``every`` is wanted it ends some way before the oldest
-    of them; when ``look`` says that a slice was cut, with it."""
+    of them; when ``look`` says that a slice was cut, with it. at_once: in one slice, where older ones cost the same."""
     found: list[Record] = []
     until = 0.0
-    for age in SLICES:
+    for age in SLICES[-1:] if at_once else SLICES:
         begin = max(since, clock.time() - age)
         found += look(begin, until)
         ended = found and not every and min(record.time for record in found) > begin + EARLIER_SECONDS

@@ -1,11 +1,13 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Log files for a trace, rotated and compressed ones too: where a text stands, and all lines between two times. Read from their end."""
+"""Log files for a trace, rotated and compressed ones too: where a text stands, and all lines between two times.
+
+The place of a time is found by bisection, so the cost is that of the time in question; a compressed file is unpacked from its beginning.
+"""
 
 from __future__ import annotations
 
-import itertools
 import re
 import time as clock
 import zlib
@@ -14,17 +16,20 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
-from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import ahead_of, dated_of, split
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import EARLIER_SECONDS, MOST_HITS, Record, Source, Span
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, dated_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+    from ansible_collections.fediops.mastodon.plugins.module_utils._stored import Stored
 
-PARTS = (16 << 20, 1 << 30)  # bytes from the end: first few, and when the time in question lies before them, more
 BLOCK_BYTES = 1 << 20
 BEFORE = 200  # lines looked back at for a time
+LINE_BYTES = 1 << 16
 WINDOW_LINES = 60000
 ROTATED = 40  # files of one log
 _ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?\Z")
@@ -52,146 +57,148 @@ def _access_logs(host: Host, install: Mapping[str, Any]) -> list[tuple[str, str]
     return [("proxy", path) for path in sorted(paths)]
 
 
-def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, _deadline: float, source: Source) -> list[Record]:
-    """The lines that hold one of the needles, those before ``since`` left out, and all of them when ``every`` one is wanted."""
-    found: list[Record] = []
-    enough = False
-    for part in PARTS:
-        reader = _Reader(host, path, part, source.origin)
-        lines = (Record(time, source.origin, path, 0, line) for time, line in reader.lines(since, clock.time() + 86400, needles))
-        found = list(deque(lines, MOST_HITS))
-        enough = bool(found) and not every and reader.first is not None and reader.first < found[0].time - EARLIER_SECONDS
-        if enough or not reader.starts_after(since):
-            break
-    if not enough:
-        reader.tell(source, since)
-    source.found += len(found)
-    source.newest_only = len(found) == MOST_HITS
-    return found
+def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, deadline: float, source: Source) -> list[Record]:
+    """The lines since then that hold one of the needles: those that lie together, or ``every`` one."""
+    with host.stored(path, 0, deadline) as file:
+        reader = _Reader(file, source, deadline)
+        end = file.size
+
+        def look(begin: float, _until: float) -> list[Record]:
+            nonlocal end
+            start = reader.place(begin)
+            found = deque(reader.holding(needles, start, end, since), MOST_HITS)
+            end = start
+            source.newest_only = source.newest_only or len(found) == MOST_HITS
+            return list(found)
+
+        return backwards(look, since, every or reader.packed, source, at_once=reader.packed)
 
 
 def window(host: Host, path: str, spans: Sequence[Span], source: Source) -> list[Record]:
     """Every line of these spans, which are in order; one without a time belongs to the one before it."""
     records: list[Record] = []
-    since, until = spans[0].since, spans[-1].until
-    for part in PARTS:
-        reader = _Reader(host, path, part, source.origin)
-        lines = (
-            Record(time, source.origin, path, 0, line)
-            for time, line in reader.lines(since, until, ())
-            if any(span.since <= time <= span.until for span in spans)
-        )
-        records = list(itertools.islice(lines, WINDOW_LINES))
-        if not reader.starts_after(since):
-            break
-    reader.tell(source, since)
-    if len(records) == WINDOW_LINES:
-        source.cut("only %d lines of the time in question were read" % WINDOW_LINES, 0.0)
-    source.lines += len(records)
+    with host.stored(path, 0, host.deadline) as file:
+        reader = _Reader(file, source, host.deadline)
+        for span in [Span(spans[0].since, spans[-1].until)] if reader.packed else spans:
+            for record in reader.between(span):
+                if not reader.packed or any(each.since <= record.time <= each.until for each in spans):
+                    records.append(record)
+                if len(records) >= WINDOW_LINES:
+                    source.cut("only %d lines of the time in question were read" % WINDOW_LINES, 0.0)
+                    return records
     return records
 
 
 class _Reader:
-    """The last bytes of one file as lines with a time."""
+    """One file as lines with a time."""
 
-    def __init__(self, host: Host, path: str, part: int, origin: str) -> None:
-        self.host, self.path, self.part, self.origin = host, path, part, origin
-        self.stream = host.tail(path, part)
-        self.first: float | None = None
-        self.broken = ""
-        self.zones: dict[str, float | None] = {}
-        status = host.stat(path)
-        self.written = min(status.st_mtime, clock.time()) if status is not None else clock.time()
-        # Its end tells the zone of its times, and whether there are times at all (Rails before 4.2 of Mastodon in a plain file).
-        self.end = [] if path.endswith(".gz") else list(split(host.tail(path, 65536)))[-500:]
-        self.timeless = bool(self.end) and all(dated_of(origin, line).time is None for line in self.end)
+    def __init__(self, file: Stored, source: Source, deadline: float) -> None:
+        self.file, self.source, self.deadline = file, source, deadline
+        self.packed = file.read_at(0, 2) == b"\x1f\x8b"
+        self.times = Times(source.origin, file, clock.time())
+        self.written = min(file.written, clock.time())
+        # Rails before 4.2 of Mastodon writes no times: in a plain file its lines have none.
+        end = b"" if self.packed else file.read_at(max(0, file.size - LINE_BYTES), LINE_BYTES)
+        self.timeless = bool(end) and self.times.newest(b"\n" + end + b"\n") is None
 
-    def starts_after(self, since: float) -> bool:
-        """Whether more of this file may lie in the time in question than was read."""
-        return bool(self.stream.truncated) and (self.first is None or self.first > since)
-
-    def tell(self, source: Source, since: float) -> None:
-        if self.broken:
-            source.cut(self.broken, 0.0)
-        elif self.starts_after(since):
-            source.cut(self.stream.reason, self.first or 0.0)
-
-    def lines(self, since: float, until: float, needles: Sequence[bytes]) -> Iterator[tuple[float, str]]:
-        """(time, text) of the lines between these times, of those that hold a needle when there are any."""
-        current = self.written if self.timeless else 0.0
-        before: list[bytes] = []
-        for number, block in enumerate(self._blocks()):
-            known = self.timeless or self.first is not None
-            if known and needles and not any(needle in block for needle in needles):
-                before = block[-65536:].split(b"\n")[-BEFORE:]
+    def holding(self, needles: Sequence[bytes], start: int, end: int, since: float) -> Iterator[Record]:
+        """Lines between two places that hold a needle and are not older than that."""
+        before = b""
+        for block in self._blocks(start, end):
+            if not any(needle in block for needle in needles):
+                before = block
                 continue
             lines = block.split(b"\n")
-            if number == 0 and self.stream.truncated:
-                del lines[0]  # half a line
-            ends = None if needles or not known or self.timeless else self._time_before(lines[-BEFORE:])
-            if ends is not None and ends < since:  # nothing in it is as young as that
-                current = ends
-                continue
             for at, line in enumerate(lines):
-                hit = bool(line) and (not needles or any(needle in line for needle in needles))
-                if not hit and (self.timeless or self.first is not None):
+                if not any(needle in line for needle in needles):
                     continue
                 text, when = self._timed(line)
-                if when is None and hit and needles and not self.timeless:  # it has no time of its own: that of the line it follows
-                    when = self._time_before([*before, *lines[max(0, at - BEFORE) : at]])
-                if when is not None:
-                    current = when
-                    self.first = current if self.first is None else self.first
-                if hit and since <= current <= until:
-                    yield current, text
-                elif not needles and current > until + 60.0:
+                if when is None:  # that of the line it follows
+                    when = self._before([*before[-LINE_BYTES:].split(b"\n")[-BEFORE:], *lines[max(0, at - BEFORE) : at]])
+                if since <= when:
+                    yield self._record(when, text)
+            before = block
+
+    def between(self, span: Span) -> Iterator[Record]:
+        """Every line of a span."""
+        current = self.written if self.timeless else 0.0
+        for block in self._blocks(self.place(span.since), self.file.size):
+            lines = block.split(b"\n")
+            if not self.timeless and 0.0 < self._before(lines[-BEFORE:]) < span.since:
+                continue  # nothing in it is as young as that
+            for line in lines:
+                if not line:
+                    continue
+                text, when = self._timed(line)
+                current = current if when is None else when
+                if span.since <= current <= span.until:
+                    yield self._record(current, text)
+                elif current > span.until + 60.0:
                     return
-            before = lines[-BEFORE:]
 
-    def _time_before(self, lines: Sequence[bytes]) -> float | None:
-        return next((when for when in (self._timed(line)[1] for line in reversed(lines)) if when is not None), None)
-
-    def _blocks(self) -> Iterator[bytes]:
-        """Whole lines, about BLOCK_BYTES of them at once; a longer line comes in pieces."""
-        parts: list[bytes] = []
-        size = 0
-        for chunk in self._chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= BLOCK_BYTES:
-                whole = b"".join(parts)
-                cut = whole.rfind(b"\n") + 1 or size
-                yield whole[:cut]
-                parts, size = [whole[cut:]], size - cut
-        if size:
-            yield b"".join(parts)
+    def place(self, since: float) -> int:
+        """Before it no line is of that time or younger; the line it falls into is not whole."""
+        return 0 if self.packed or self.timeless else window_of(self.file, self.times.newest, since)
 
     def _timed(self, line: bytes) -> tuple[str, float | None]:
-        dated = dated_of(self.origin, line)
-        return dated.text, None if dated.time is None else dated.time + self._ahead(dated.zone)
+        dated = self.times.of(line)
+        if dated.time is not None and dated.time < 0:  # of a clock that nobody knows; to be shown it is good enough
+            dated = dated_of(self.source.origin, line)
+        return dated.text, dated.time
 
-    def _ahead(self, zone: str) -> float:
-        """Seconds to add to times of a zone: told by the end of the file, which was written when the file was."""
-        if zone not in self.zones:
-            self.zones[zone] = ahead_of(self.origin, self.end, zone, self.written)
-        return self.zones[zone] or 0.0
+    def _before(self, lines: Sequence[bytes]) -> float:
+        """Time of the last of these lines that has one."""
+        times = (self._timed(line)[1] for line in reversed(lines))
+        return next((when for when in times if when is not None), self.written if self.timeless else 0.0)
 
-    def _chunks(self) -> Iterator[bytes]:
-        if not self.path.endswith(".gz"):
-            yield from self.stream
-            return
+    def _record(self, when: float, text: str) -> Record:
+        return Record(when, self.source.origin, self.source.name, 0, text)
+
+    def _blocks(self, begin: int, end: int) -> Iterator[bytes]:
+        """Whole lines, about BLOCK_BYTES of them at once; a longer line comes in pieces. The last line may end behind ``end``."""
+        rest = b""
+        half = begin > 0
+        for data in self._unpacked() if self.packed else self._plain(begin, end):
+            whole = rest + data
+            cut = whole.rfind(b"\n") + 1 or len(whole)
+            block, rest = whole[:cut], whole[cut:]
+            if half:
+                block, half = block[block.find(b"\n") + 1 :], False
+            if block:
+                yield block
+            if clock.monotonic() > self.deadline:
+                self.source.cut("the time was up", 0.0)
+                return
+        if rest:
+            yield rest
+        if self.file.reason:
+            self.source.cut(self.file.reason, 0.0)
+
+    def _plain(self, begin: int, end: int) -> Iterator[bytes]:
+        after = self.file.read_at(end, LINE_BYTES).find(b"\n") + 1 if 0 < end < self.file.size else 0
+        end += after
+        while begin < end:
+            data = self.file.read_at(begin, min(BLOCK_BYTES, end - begin))
+            if not data:
+                self.source.cut("the file was emptied while it was read", 0.0)
+                return
+            begin += len(data)
+            yield data
+
+    def _unpacked(self) -> Iterator[bytes]:
         unpacker = zlib.decompressobj(31)
-        for chunk in self.stream:
+        for chunk in self.file.chunks(0):
             data = chunk
-            while data and not unpacker.eof:
+            while data:
+                if unpacker.eof:  # several members in one file
+                    data = data.lstrip(b"\0")
+                    unpacker = zlib.decompressobj(31)
+                    continue
                 try:
-                    yield unpacker.decompress(data, 1 << 20)
+                    yield unpacker.decompress(data, BLOCK_BYTES)
                 except zlib.error:
-                    self.broken = "it is not a whole gzip file"
+                    self.source.cut("it is not a whole gzip file", 0.0)
                     return
-                data = unpacker.unconsumed_tail
-                if clock.monotonic() > self.host.deadline:
-                    self.broken = "the time was up"
-                    return
+                data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
         if not unpacker.eof:
-            self.broken = "it is not a whole gzip file"
+            self.source.cut("it is not a whole gzip file", 0.0)

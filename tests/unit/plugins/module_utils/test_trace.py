@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import time
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _request_id
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import Stored
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, jobs, journal, observe, reader
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Record
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import NOW, RID, SIDEKIQ, WEB, Chunks, Machine, texts, trace
@@ -236,16 +239,34 @@ def test_only_the_newest_of_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(told["lines"]) == 40 and [source["newest_only"] for source in told["sources"] if source["found"]] == [True]
 
 
-def test_the_search_ends_behind_the_request_and_a_whole_file_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PARTS", (20000, 1 << 20))
-    line = ACCESS.format("GET /x", 200, "-", "")
+def test_of_a_large_file_only_the_time_in_question_is_read() -> None:
+    def line(number: int, request_id: str) -> bytes:
+        at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(NOW - 86400 + number))
+        return (
+            ACCESS.format("GET /x", 200, "-", f' upstream_status="200" request_id="{request_id}"')
+            .replace("21/Nov/2025:14:00:00 +0000", at)
+            .encode()
+        )
+
     path = "/var/log/nginx/error.log"
-    machine = Machine([], {path: (line * 2000).encode()})
-    told = trace(machine)
-    assert [source for source in told["sources"] if source.get("truncated")] == []
-    monkeypatch.setattr(files, "PARTS", (2000, 20000))
-    cut = [source for source in trace(machine)["sources"] if source.get("truncated")]
-    assert cut[0]["name"] == path and cut[0]["reason"].startswith("only the last 20000 of")
+    data = b"".join(line(number, RID if number == 60000 else OTHER) for number in range(86400))
+    read = []
+
+    class Watched(Machine):
+        @contextlib.contextmanager
+        def stored(self, path: str, keep_bytes: int, deadline: float) -> Iterator[Stored]:
+            def read_at(offset: int, length: int) -> bytes:
+                read.append(length)
+                return data[offset : offset + length]
+
+            yield Stored(read_at, len(data), NOW)
+
+    told = trace(Watched([], {path: data}))
+    assert [(line["link"], line["time_epoch"]) for line in told["lines"]] == [("id", NOW - 26400)]
+    read.clear()
+    clues = {"spans": [[NOW - 26402, NOW - 26398]], "requests": [], "errors": [], "jobs": []}
+    assert trace(Watched([], {path: data}), clues=clues)["lines"] == told["lines"]
+    assert sum(read) < len(data) / 4
 
 
 HOSTILE = [
