@@ -9,6 +9,7 @@ import re
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import project
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import MASK
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv import RAILS_FILES, parse
@@ -66,20 +67,34 @@ def apply(change: Change, path: str, wish: Wish, needs_restart: list[str], warni
     if not install.get("found") and not path:
         raise Refused("no Mastodon was found on this host; give root or path")
     root = install.get("root", "")
-    path = path or root + "/.env.production"
+    composed = "compose" in install
+    if not path and install.get("deployment") == "docker" and not composed:
+        raise Refused("Mastodon runs in containers here that no docker compose made: give the path of the file that they get (path=)")
+    path = path or (install["compose"]["directory"] if composed else root) + "/.env.production"
     gem = _dotenv_gem(install)
     text = change.text(path) or ""
     before = parse(text.encode("utf-8", "surrogateescape"), {}, gem).values
     if root and path.rsplit("/", 1)[0] in (root, install.get("root")):
         _refuse_without_effect(install, path.rsplit("/", 1)[-1], wish, warnings)
         _refuse_losses(install, before, wish)
+    elif composed:
+        _refuse_losses(install, before, wish)
+        _refuse_quotes(wish)
     try:
         after = edited(text, wish.wanted, [key for key in wish.unwanted if key in before], gem)
     except EditError as problem:
         raise Refused("%s: %s" % (path, problem)) from None
     told = (_shown(before, wish), _shown(parse(after.encode("utf-8", "surrogateescape"), {}, gem).values, wish))
     new = not change.exists(path)
-    if after == text or not change.write(path, after, mode=0o640 if new else None, owner=change.owner() if new else None, shown=told):
+    # The file of a project is read by compose, as root; in the image its user has another number.
+    owner = change.owner() if new and not composed else None
+    if after == text or not change.write(path, after, mode=0o640 if new else None, owner=owner, shown=told):
+        return
+    if composed:
+        running = [unit for unit in change.units("web", "sidekiq", "streaming") if "pid" in unit and unit.get("manager") == "compose"]
+        if wish.restart:
+            project.make_anew(change, [unit["service"] for unit in running])
+        needs_restart += [] if wish.restart else [unit["name"] for unit in running]
         return
     for unit in change.units("web", "sidekiq", "streaming"):
         if "pid" not in unit:
@@ -90,6 +105,14 @@ def apply(change: Change, path: str, wish: Wish, needs_restart: list[str], warni
             change.reload(unit["name"])  # a hot restart reads dotenv anew
         else:
             change.restart(unit["name"])
+
+
+def _refuse_quotes(wish: Wish) -> None:
+    """Compose 1 takes quotes for a part of the value, compose 2 fills in $: only what needs neither means the same everywhere."""
+    for key, value in wish.wanted.items():
+        if not re.match(r"^[^\s\"'#$\\`]*$", value):
+            raise Refused("the value of %s has a character that the generations of docker compose read differently (space, quote, #, $ or "
+                          "backslash): write it yourself, then docker compose up -d" % key)
 
 
 def _refuse_without_effect(install: dict[str, Any], name: str, wish: Wish, warnings: list[str]) -> None:

@@ -71,7 +71,6 @@ NOT_IN_CONTAINERS = {
     "let_redis_save": _STORE,
     "convert_encoding": _STORE,
     "repair_indexes": _STORE,
-    "migrate_database": _STORE,
     "install_node_modules": _IMAGE,
     "rebuild_assets": _IMAGE,
     "copy_assets": _IMAGE,
@@ -87,3 +86,15 @@ NOT_IN_CONTAINERS = {
         "le volume appartient à l'utilisateur de l'image (991:991), pas à un utilisateur de cet hôte : donnez-le à ce numéro",
     ),
 }
+_OTHER = (
+    "this fix was made for services of systemd and files of the host",
+    "ce remède est fait pour des services de systemd et des fichiers de l'hôte",
+)
+# They know containers, or have to do with the host alone. Whatever is not named here is refused, also a fix that is new.
+ALSO_IN_CONTAINERS = frozenset((
+    "reclaim_disk", "add_swap", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services", "start_services"))
+
+
+def why_not_in_containers(fix: str) -> tuple[str, str] | None:
+    """Why it is not done where Mastodon runs in containers (English, French); None when it is."""
+    return None if fix in ALSO_IN_CONTAINERS else NOT_IN_CONTAINERS.get(fix, _OTHER)

@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import typing as t
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS, NOT_IN_CONTAINERS, PHASES
+from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS, PHASES, why_not_in_containers
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import branch, entries
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._instances import groups
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
@@ -192,8 +192,8 @@ def _judge_step(step: Step, facts: t.Mapping[str, t.Any], policy: Policy, record
     ago = _unjudged_ago(facts, issue, step["fix"]) if not step["covers"] else None
     if recorded:
         _refuse(step, "recorded")
-    elif step["fix"] in NOT_IN_CONTAINERS and branch(facts, "install").get("deployment") == "docker":
-        _refuse(step, "containers", **dict(zip(("en", "fr"), NOT_IN_CONTAINERS[step["fix"]], strict=True)))
+    elif branch(facts, "install").get("deployment") == "docker" and (texts := why_not_in_containers(step["fix"])):
+        _refuse(step, "containers", en=texts[0], fr=texts[1])
     elif variable:
         _refuse(step, "left_out", variable=variable)
     elif cures >= MOST_CURES:

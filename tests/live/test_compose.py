@@ -26,14 +26,13 @@ sys.path.insert(0, str(ROOT / "tests" / "testbed" / "compose"))
 
 from project import APP, Project, run, small_filesystem  # noqa: E402
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looking into containers needs root on this machine")
-
 # Both generations of compose, which name containers and write labels differently, and both releases; in the short run one of them.
 KINDS = [("trixie", 2), pytest.param(("bookworm", 1), marks=pytest.mark.thorough)]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=["4.4-compose-2", "4.1-compose-1"])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    assert os.geteuid() == 0, "looking into containers needs root on this machine"
     suite, generation = request.param
     folder = tmp_path_factory.mktemp("composed")
     with small_filesystem(folder / "media") as media, Project.start(suite, generation, folder, media) as started:
@@ -154,15 +153,23 @@ def test_a_wrong_password_in_the_env_file(project: Project, tmp_path: Path) -> N
         assert "not-the-right-one" not in output + json.dumps(host)
 
 
-def test_a_pending_migration(project: Project, tmp_path: Path) -> None:
-    newest = project.run("web", "sh", "-c", "ls db/migrate db/post_migrate | grep -o '^[0-9]*' | sort | tail -n 1").strip()
-    query = ["psql", "-h", "/tmp", "-d", "mastodon_production", "-c"]
-    project.run("db", *query, f"DELETE FROM schema_migrations WHERE version = '{newest}'")
+MIGRATION = "class MakeThings < ActiveRecord::Migration[6.1]\n  def change\n    create_table(:things) { |t| t.string :name }\n  end\nend\n"
+
+
+def test_a_pending_migration_is_run_in_the_container(project: Project, tmp_path: Path) -> None:
+    query = ["psql", "-h", "/tmp", "-d", "mastodon_production", "-Atc"]
+    project.run("web", "sh", "-c", f"printf '%s' '{MIGRATION}' >db/migrate/20991231000000_make_things.rb")
     try:
         host, _output = played(project, tmp_path)
         assert roots(host) == ["pending_migrations"], told(host)
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=schema")
+        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+        assert "things" in project.run("db", *query, "SELECT relname FROM pg_class WHERE relname = 'things'")
     finally:
-        project.run("db", *query, f"INSERT INTO schema_migrations VALUES ('{newest}')")
+        project.run("db", *query, "DROP TABLE IF EXISTS things")
+        project.run("db", *query, "DELETE FROM schema_migrations WHERE version = '20991231000000'")
+        project.compose("up", "-d", "--force-recreate", "web")
+        project.ready()
 
 
 def test_media_that_may_not_be_written(project: Project, tmp_path: Path) -> None:
@@ -256,6 +263,23 @@ def test_what_is_in_the_image_is_not_rebuilt(project: Project, tmp_path: Path) -
         assert roots(host) == ["assets_missing"] and "part of the image" in output, output[-3000:]
     finally:
         project.compose("up", "-d", "--force-recreate", "web")
+        project.ready()
+
+
+def test_settings_go_into_the_env_file_and_take_effect(project: Project, tmp_path: Path) -> None:
+    path = project.directory / ".env.production"
+    before, old = path.read_text(), project.inspect("web")["Id"]
+    play = tmp_path / "play.yml"
+    task = {"fediops.mastodon.mastodon_env": {"settings": {"RAILS_LOG_LEVEL": "warn"}, "restart": True, "root": str(project.directory)}}
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    try:
+        done = ansible(play, "-i", "localhost,", "-e", "ansible_connection=local", "-e", "ansible_python_interpreter=/usr/bin/python3")
+        assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout
+        assert "RAILS_LOG_LEVEL=warn" in path.read_text()
+        assert project.inspect("web")["Id"] != old and "RAILS_LOG_LEVEL=warn" in project.inspect("web")["Config"]["Env"]
+    finally:
+        path.write_text(before)
+        project.compose("up", "-d")
         project.ready()
 
 

@@ -19,7 +19,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.change im
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.journal import Journal, forget_old, journals
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.undo import take_back
-from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, NOT_IN_CONTAINERS
+from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, why_not_in_containers
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import SUBSETS, survey
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import secrets
@@ -183,8 +183,9 @@ def _carry_out(step: dict[str, Any], journal: Journal | None, facts: dict[str, A
     change = Change(step, journal, facts, ground, overlay, hidden)
     _note(journal, step, "acting", "")
     try:
-        if ground.get("deployment") == "docker" and step["fix"] in NOT_IN_CONTAINERS:
-            raise Refused("Mastodon runs in containers here: " + NOT_IN_CONTAINERS[step["fix"]][0])
+        why_not = why_not_in_containers(step["fix"]) if ground.get("deployment") == "docker" else None
+        if why_not is not None:
+            raise Refused("Mastodon runs in containers here: " + why_not[0])
         module_of(step["fix"]).fix(change)
     except Refused as refusal:
         _give_up(journal, step, change, asked, "refused", str(refusal))

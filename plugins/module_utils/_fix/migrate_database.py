@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import services
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Asked, Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _app, _direct, _dump, _leftovers
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _app, _direct, _dump, _leftovers, _migrate_container
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import survey
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import harmless
@@ -41,6 +41,9 @@ def fix(change: Change) -> None:
     database = change.facts.get("database") or {}
     schema = _judged(database)
     if schema is not None and not schema["pending"]:
+        return
+    if "compose" in change.install:
+        _migrate_container.migrate(change, schema, why_it_failed)
         return
     direct = _direct.find(change)
     try:

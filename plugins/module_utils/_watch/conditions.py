@@ -218,7 +218,7 @@ def _disk(
 
 def _blind(facts: Dict[str, Any]) -> List[Condition]:
     """What was asked for and could not be looked at: said once it lasts, because unknown is not fine."""
-    if facts.get("install", {}).get("deployment") == "docker":
+    if facts.get("install", {}).get("deployment") == "docker" and "compose" not in facts["install"]:
         return []
     blind = {
         name: probe

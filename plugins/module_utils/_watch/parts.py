@@ -116,8 +116,8 @@ def _watch_files(installer: Installer, options: Mapping[str, Any], notes: List[s
     if secrets:
         files[store.SECRETS] = File(_json(secrets).encode(), 0o600)
     ground = survey(["install"], 15.0, 60.0, options["root"], {})[1]
-    if ground["deployment"] == "docker":
-        notes.append("Mastodon runs in containers here: only the disk is watched, this release does not look into containers")
+    if ground["deployment"] == "docker" and "compose" not in ground:
+        notes.append("Mastodon runs in containers here: only the disk is watched, for no docker compose made them")
     elif not ground["found"]:
         notes.append("no Mastodon was found on this host: its disk and the services that Mastodon may use are watched")
     keys = _retention(installer, options, ground, files, notes)

@@ -1,0 +1,53 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project's own docker compose, for what only it can do: make containers anew with what their files say (private)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+    from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import Acted
+
+PROGRAMS = (["docker", "compose"], ["docker-compose"], ["podman-compose"])
+SECONDS = 300.0
+
+
+def command(change: Change) -> list[str]:
+    """docker compose with the project's name and files, to be run in its directory."""
+    project = change.install["compose"]
+    if not project["directory"].startswith("/") or not change.host.is_dir(project["directory"]):
+        raise Refused("the directory of the project %s, %r, is not there any more" % (project["project"], project["directory"]))
+    wanted = project["version"].partition(".")[0]
+    found = [program for program in PROGRAMS if _works(change, program)]
+    # The generation that made the containers, for the other names them otherwise and would make a second set.
+    chosen = [program for program in found if (program == ["docker-compose"]) == (wanted == "1")] or (found if wanted != "1" else [])
+    if not chosen:
+        raise Refused("docker compose %s, which made the containers, is not installed on this host" % project["version"])
+    return [*chosen[0], "-p", project["project"], *(word for path in project["files"] for word in ("-f", path))]
+
+
+def make_anew(change: Change, services: Sequence[str]) -> None:
+    """docker compose up -d of these services: what their files say otherwise than before takes effect."""
+    done = run(change, ["up", "-d", "--no-deps", *services], "docker compose up -d %s" % " ".join(services), SECONDS)
+    if done is not None and done.rc != 0:
+        raise HostError("docker compose up -d failed: %s" % (done.last_line or "it said nothing"))
+
+
+def run(change: Change, words: Sequence[str], what: str, seconds: float) -> Acted | None:
+    """An act; None in check mode."""
+    return change.command([*command(change), *words], what, seconds, cwd=change.install["compose"]["directory"])
+
+
+def _works(change: Change, program: list[str]) -> bool:
+    try:
+        return change.host.run([*program, "version"], 20.0).rc == 0
+    except HostError:
+        return False
