@@ -154,14 +154,14 @@ class Project:
         last = {service: (state.get("Health") or {}).get("Log", [])[-1:] for service, state in states.items()}
         raise RuntimeError(f"{self.name} was not ready: {last}\n{self.compose('logs', '--tail=20', check=False)[-4000:]}")
 
-    def wait_for_web(self, timeout: float = 60, *, health: bool = False) -> None:
-        """Wait until Puma answers whatever it answers; with `health` until each health check has come to a result."""
+    def wait_for_web(self, timeout: float = 90, *, health: bool = False) -> None:
+        """Wait until Puma answers whatever it answers; with `health` until each check came to a result, and that of Sidekiq to a good one."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 self.http("/health", timeout=5)
                 states = [(self.inspect(service)["State"].get("Health") or {}).get("Status") for service in APP]
-                if not health or "starting" not in states:
+                if not health or ("starting" not in states and states[APP.index("sidekiq")] == "healthy"):
                     return
             time.sleep(0.3)
         raise RuntimeError(f"the web process of {self.name} did not answer:\n{self.compose('logs', '--tail=20', check=False)[-3000:]}")

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils import _engine, _resolver
-from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, NOT_IN_CONTAINERS
+from ansible_collections.fediops.mastodon.plugins.module_utils import _engine, _fixes, _resolver
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import compose, composition, container_logs
 
@@ -145,8 +144,11 @@ def test_composition() -> None:
 
 
 def test_every_refusal_is_of_a_fix_that_there_is() -> None:
-    assert set(NOT_IN_CONTAINERS) < set(FIXES)
-    assert all(len(texts) == 2 and all(texts) for texts in NOT_IN_CONTAINERS.values())
+    fixes, well = set(_fixes.FIXES), _fixes.ALSO_IN_CONTAINERS
+    assert set(_fixes.NOT_IN_CONTAINERS) < fixes and fixes > well
+    assert {fix for fix in fixes if _fixes.why_not_in_containers(fix) is None} == well
+    assert _fixes.why_not_in_containers("one_that_is_new")
+    assert all(len(texts) == 2 and all(texts) for texts in _fixes.NOT_IN_CONTAINERS.values())
 
 
 class Server:
