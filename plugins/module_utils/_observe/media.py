@@ -16,8 +16,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._versions import 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64", "/usr/lib/*-linux-gnu*",
                        "/lib/*-linux-gnu*")
-# What Mastodon was written for (lib/vips of Debian 12 is newer). libvips 8.N is libvips.so.42.(N + 2).x: its build adds the age of its
-# binary interface, which grew by one with each of these.
+# Mastodon refuses to start with an older one. Its version is in its file name: libvips 8.N is libvips.so.42.(N + 2).x, because the age of
+# its binary interface grew by one with each of these (8.10 of Debian 11 is 42.12, 8.16 of Debian 13 is 42.18).
 MINIMUM_LIBVIPS = (8, 13)
 LIBVIPS_AGE = 2
 MAX_DIRECTORIES = 400
