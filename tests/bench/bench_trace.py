@@ -25,11 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host  # noqa: E402
-from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed  # noqa: E402
-from ansible_collections.fediops.mastodon.plugins.module_utils._trace import backwards, files, journal  # noqa: E402
+from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import ByteStream, Completed  # noqa: E402
+from ansible_collections.fediops.mastodon.plugins.module_utils._trace import files, journal  # noqa: E402
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import Source  # noqa: E402
 
-backwards.SLICES = (1e12,)  # the whole day at once
 RID = "6bc0960d-5001-43c3-a7f4-31376ce7a2a7"
 OTHER = "11111111-2222-4333-8444-555555555555"
 WINDOW_SECONDS = 86400
@@ -62,7 +61,8 @@ class Replay(Host):
         return Completed(0, b"", b"", False)  # a journalctl that cannot search: all of it is read
 
     def journal(self, units, since_epoch, lines, deadline, max_bytes, options=()):  # type: ignore[no-untyped-def]
-        return self.tail(self.path, max_bytes)
+        # All of it is the first slice that is asked for.
+        return ByteStream(iter(())) if any(word.startswith("--until") for word in options) else self.tail(self.path, max_bytes)
 
 
 def write(path: Path, make: object, megabytes: int, old: bool, backwards: bool) -> None:
