@@ -81,17 +81,17 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     sources: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     errors: List[str] = []
     units = [*(install.get("units") or ()), *({"name": name, "role": "command"} for name in command_units(host, install))]
-    nginx = _nginx(host, install)
-    tally.foreign = _foreign(install, nginx)
+    nginx = nginx_of(host, install)
+    tally.foreign = foreign_of(install, nginx)
     access = set(nginx["access"]) if nginx else set()
     given = install.get("log_files") is not None
     if given:
-        access = {path for _origin, path in _files(host, install, nginx)}
+        access = {path for _origin, path in files_of(host, install, nginx)}
     read: Set[str] = set()
     counted = False
     # Files first, in half of the time: the journal takes what is left.
     until = clock.monotonic() + (deadline - clock.monotonic()) / 2
-    for origin, path in _with_rotated(host, _files(host, install, nginx), since):
+    for origin, path in _with_rotated(host, files_of(host, install, nginx), since):
         source = _source(sources, origin, path, "file")
         try:
             ours = _base(path) in access
@@ -202,7 +202,8 @@ def _read_journal(
     return complete or total > 0
 
 
-def _nginx(host: Host, install: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+def nginx_of(host: Host, install: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """``proxy.logs_of``; None without nginx, or when its configuration cannot be read."""
     if not any(_proxy_kind(unit) == "nginx" for unit in install.get("units") or ()):
         return None
     try:
@@ -215,7 +216,7 @@ def _proxy_kind(unit: Mapping[str, Any]) -> str:
     return str(unit.get("name", "")).split(".", 1)[0].split("@", 1)[0] if unit.get("role") == "proxy" else ""
 
 
-def _foreign(install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> Optional[Callable[[Mapping[str, Any]], bool]]:
+def foreign_of(install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> Optional[Callable[[Mapping[str, Any]], bool]]:
     """Says of the fields of an error line whether it is about another virtual host; None when no name of ours is known."""
     names = set(nginx["names"]) if nginx else proxy.domains_of(install)
     if not names:
@@ -254,7 +255,8 @@ def _redirected(unit: Mapping[str, Any]) -> List[str]:
     return list(dict.fromkeys(found))
 
 
-def _files(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> List[Tuple[str, str]]:
+def files_of(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str, Any]]) -> List[Tuple[str, str]]:
+    """(origin, path) of the log files of this host; ``nginx``: of ``nginx_of``."""
     given: Optional[Mapping[str, Any]] = install.get("log_files")
     if given is not None:
         return [(origin, str(path)) for origin, paths in given.items() if origin in PARSERS for path in paths]

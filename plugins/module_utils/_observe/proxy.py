@@ -104,6 +104,13 @@ def logs_of(host: Host, install: Mapping[str, Any]) -> dict[str, Any] | None:
             "error": sorted({path for server in ours for path in _paths(server, "error_log", ERROR_LOG)})}
 
 
+def access_logs(host: Host, install: Mapping[str, Any]) -> list[str]:
+    """Every access log of nginx for Mastodon, those too that hold the requests of another once more: only one may have request ids."""
+    if not host.exists(MAIN_FILE):
+        return []
+    return sorted({path for server in mastodon_servers(_configured(host), install) for path in _paths(server, "access_log", ACCESS_LOG)})
+
+
 def domains_of(install: Mapping[str, Any]) -> set[str]:
     """Every name under which this Mastodon answers."""
     environment = install.get("_environment") or {}

@@ -38,7 +38,11 @@ _ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?\Z")
 def places(host: Host, install: Mapping[str, Any], since: float) -> list[tuple[str, str]]:
     """(origin, path) of every log file that was written to since then, the newest of each first."""
     found = []
-    for origin, path in [*logs._files(host, install, logs._nginx(host, install)), *_access_logs(host, install)]:
+    try:
+        requests = proxy.access_logs(host, install)
+    except Exception:  # a configuration that nobody may read tells nothing; the usual places are looked into all the same
+        requests = []
+    for origin, path in [*logs.files_of(host, install, logs.nginx_of(host, install)), *(("proxy", path) for path in requests)]:
         older = []
         for name in host.glob(path + "[.-]*")[:1000]:
             status = host.stat(name)
@@ -46,15 +50,6 @@ def places(host: Host, install: Mapping[str, Any], since: float) -> list[tuple[s
                 older.append((-status.st_mtime, name))
         found += [(origin, name) for name in [*([path] if host.exists(path) else []), *(name for _age, name in sorted(older)[:ROTATED])]]
     return list(dict.fromkeys(found))
-
-
-def _access_logs(host: Host, install: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every access log of nginx for Mastodon: the one with request ids may hold the same requests as another."""
-    if not host.exists(proxy.MAIN_FILE):
-        return []
-    root = proxy._configured(host)
-    paths = {path for server in proxy.mastodon_servers(root, install) for path in proxy._paths(server, "access_log", proxy.ACCESS_LOG)}
-    return [("proxy", path) for path in sorted(paths)]
 
 
 def find(host: Host, path: str, needles: Sequence[bytes], since: float, every: bool, deadline: float, source: Source) -> list[Record]:

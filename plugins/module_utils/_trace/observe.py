@@ -49,7 +49,7 @@ def observe(host: Host, install: Mapping[str, Any], options: Mapping[str, Any]) 
     reader = Reader(host, install, float(options["since_epoch"]), float(options["deadline"]))
     show = _Shower(request_id, options.get("secrets") or ())
     tally = Tally(options.get("signatures") or {}, options.get("secrets") or ())
-    tally.foreign = logs._foreign(install, logs._nginx(host, install))
+    tally.foreign = logs.foreign_of(install, logs.nginx_of(host, install))
     if not request_id:
         return _without_id(reader, show, tally)
     given = options.get("clues") or {}
