@@ -155,7 +155,7 @@ class Project:
         raise RuntimeError(f"{self.name} was not ready: {last}\n{self.compose('logs', '--tail=20', check=False)[-4000:]}")
 
     def wait_for_web(self, timeout: float = 90, *, health: bool = False) -> None:
-        """Wait until Puma answers whatever it answers; with `health` until each check came to a result, and that of Sidekiq to a good one."""
+        """Wait until Puma answers, whatever it says; with `health` until each check came to a result, and that of Sidekiq to a good one."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
