@@ -76,6 +76,9 @@ def start(host: Host, unit: str) -> None:
 
 def reload(host: Host, role: str, unit: str) -> None:
     """Reload. Of Puma that is a hot restart, done when the workers of before are gone: until then they may still answer."""
+    if containers.is_one(unit):
+        containers.restart(host, role, unit, lambda _text: None)
+        return
     wake(host, unit)
     old = _children(host, unit) if role == "web" else []
     _systemctl("reload-or-restart", unit)

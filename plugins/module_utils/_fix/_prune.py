@@ -115,7 +115,7 @@ def rotated_logs(change: Change, has: Has) -> Action | None:
 def releases(change: Change, has: Has) -> list[Action]:
     """Old releases beside the one that runs (releases/… of Capistrano), oldest first; the newest of them stays to go back to."""
     root = change.install.get("root")
-    if not root:
+    if not root or change.install.get("deployment") == "docker":  # then it is a path inside a container
         return []
     real = os.path.realpath(root)
     folder = os.path.dirname(real)

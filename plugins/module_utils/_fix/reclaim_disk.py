@@ -110,7 +110,8 @@ def _stores_are_back(change: Change, made_room: bool) -> str:
     """Start PostgreSQL and Redis where they died, and let Redis save; why tootctl cannot work, or empty."""
     if made_room and not change.check_mode:
         _start_stores(change)
-        _let_redis_save(change)
+        if "compose" not in change.install:  # of a container only its network knows the name; Redis tries again by itself
+            _let_redis_save(change)
     return _tootctl.why_not(change)
 
 

@@ -111,7 +111,7 @@ def _owner_in_container(engine: Engine, install: dict[str, Any], app: dict[str, 
     fields = next((each for each in (line.split(":") for line in lines) if len(each) == 7 and wanted in (each[0], each[2])), None)
     uid, gid = app.get("_ids") or ([int(fields[2]), int(fields[3])] if fields and fields[2].isdigit() and fields[3].isdigit() else [0, 0])
     if fields or "_ids" in app:
-        install["owner"] = {"user": fields[0] if fields else str(uid), "uid": uid, "gid": gid, "group": fields[0] if fields else str(gid),
+        install["owner"] = {"user": fields[0] if fields else str(uid), "uid": uid, "gid": gid, "group": str(gid),
                             "home": fields[5] if fields else "/"}
 
 
