@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
+
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import epoch, fraction
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse, strip_prefix
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import text_of
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 AHEAD_SECONDS = 60.0
 LINE_BYTES = 1 << 16  # of a line; what is behind is a stranger's, and must not look like another line
 _DOCKER = b'{"log":'
+# Most records of docker's json-file driver: nothing in them is escaped but the newline.
+_PLAIN = re.compile(rb'\{"log":"([^"\\]*)(?:\\n)?","stream":"\w{1,20}","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z"\}\r?')
 END_BYTES = 1 << 18  # the end of a file, which tells how far its clock is from ours
 
 
@@ -61,6 +66,10 @@ class Times:
 
 def dated_of(origin: str, line: bytes) -> Dated:
     """A line of a file of this origin, with the time that is written in it."""
+    plain = _PLAIN.fullmatch(line) if line.startswith(_DOCKER) else None
+    base = epoch(plain.group(2).decode("ascii"), "Z") if plain else None
+    if plain and base is not None:
+        return Dated(text_of(plain.group(1)), base + fraction((plain.group(3) or b"").decode("ascii")))
     text = text_of(line)
     # Stored by docker, syslog or a redirection: the time is in front.
     if origin in ("web", "sidekiq", "streaming") or line.startswith(_DOCKER):

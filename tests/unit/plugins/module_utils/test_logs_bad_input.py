@@ -189,7 +189,7 @@ def test_docker_files_are_searched_like_others(tmp_path: Path) -> None:
 
     def record(ago: float, text: str) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(now - ago))
-        return json.dumps({"log": text + "\n", "stream": "stderr", "time": stamp}) + "\n"
+        return json.dumps({"log": text + "\n", "stream": "stderr", "time": stamp}, separators=(",", ":")) + "\n"
 
     path.write_text("".join(record(3700 + each, "LOG:  checkpoint starting: time") for each in range(9000, 0, -1))
                     + record(60, "ERROR:  could not extend file: No space left on device"))  # fmt: skip

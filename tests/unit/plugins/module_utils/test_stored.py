@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import time
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from ansible_collections.fediops.mastodon.plugins.module_utils import _stored
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored import BLOCK_BYTES, SMALL_BYTES, Stored, window_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import dated_of
 
 LINE = 64  # bytes of a line of these files
 
@@ -152,3 +154,14 @@ def test_what_is_no_file_is_one_sentence(tmp_path: Path) -> None:
     for name in ("fifo", "missing", "."):
         with pytest.raises(HostError):
             read(tmp_path / name)
+
+
+@given(st.text(max_size=60), st.sampled_from(["", ".5", ".123456789"]))
+def test_records_of_docker_are_the_same_the_quick_way(text: str, digits: str) -> None:
+    record = {"log": text + "\n", "stream": "stdout", "time": f"2026-01-02T03:04:05{digits}Z"}
+    quick, slow = (
+        json.dumps(record, ensure_ascii=False, separators=marks).encode("utf-8", "ignore") for marks in ((",", ":"), (", ", ":"))
+    )
+    one, other = dated_of("web", quick), dated_of("web", slow)
+    assert one.time == other.time == 1767323045 + float("0" + digits)
+    assert one.text == other.text.rstrip("\r\n") or "\r" in text
