@@ -55,7 +55,8 @@ notes:
 options:
   root:
     description:
-      - Directory of the Mastodon checkout. When empty it is found by what the services and processes of the host run.
+      - Directory of the Mastodon checkout, or of the docker compose project that runs it. When empty it is found by what the services,
+        processes and containers of the host run.
     type: path
     default: ''
 """

@@ -16,6 +16,9 @@ description:
     this version of Mastodon reads back as it was asked for, with every other key as before; otherwise the module refuses.
   - Refuses what would have no effect there, and says where it belongs - for example C(WEB_CONCURRENCY) in C(.env.production), which Puma
     reads before that file, or a key that a unit sets itself.
+  - Where docker compose runs Mastodon, the file is C(.env.production) in the directory of the project; there, all settings have effect once
+    the containers are made anew, which O(restart) has C(docker compose up -d) do. Values that the generations of compose read differently
+    (spaces, quotes, C(#), C($)) are refused.
 options:
   settings:
     description:
