@@ -21,8 +21,8 @@ description:
     done at once.
   - Holds a lock of the database, so that no two hosts migrate it at the same time, and refuses when the database is ahead of the code, when
     PostgreSQL is too old, or when another migration runs.
-  - Where docker compose runs Mastodon, C(rails db:migrate) is run at once in the container of web, and the containers are restarted. A pooler
-    and O(dump) are refused there, with what to do instead.
+  - Where docker compose runs Mastodon, C(rails db:migrate) is run at once in the container of web, and the containers are restarted. A
+    pooler and O(dump) are refused there, with what to do instead.
   - Migrations are not taken back by a rollback. Use O(dump) to have a dump to go back to.
 options:
   state:

@@ -181,7 +181,7 @@ MIGRATION = "class MakeThings < ActiveRecord::Migration[6.1]\n  def change\n    
 
 def test_a_pending_migration_is_run_in_the_container(project: Project, tmp_path: Path) -> None:
     query = ["psql", "-h", "/tmp", "-d", "mastodon_production", "-Atc"]
-    project.run("web", "sh", "-c", f"printf '%s' '{MIGRATION}' >db/migrate/20991231000000_make_things.rb")
+    project.run("web", "sh", "-c", f"printf '%s' '{MIGRATION}' >db/migrate/20260101000000_make_things.rb")
     try:
         host, _output = played(project, tmp_path)
         assert roots(host) == ["pending_migrations"], told(host)
@@ -190,7 +190,7 @@ def test_a_pending_migration_is_run_in_the_container(project: Project, tmp_path:
         assert "things" in project.run("db", *query, "SELECT relname FROM pg_class WHERE relname = 'things'")
     finally:
         project.run("db", *query, "DROP TABLE IF EXISTS things")
-        project.run("db", *query, "DELETE FROM schema_migrations WHERE version = '20991231000000'")
+        project.run("db", *query, "DELETE FROM schema_migrations WHERE version = '20260101000000'")
         project.compose("up", "-d", "--force-recreate", "web")
         project.ready()
 

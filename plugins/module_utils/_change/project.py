@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from typing import TYPE_CHECKING
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import Acted
 
-PROGRAMS = (["docker", "compose"], ["docker-compose"], ["podman-compose"])
+PROGRAMS = (["docker", "compose"], ["docker-compose"])
 SECONDS = 300.0
 
 
@@ -25,13 +27,13 @@ def command(change: Change) -> list[str]:
     project = change.install["compose"]
     if not project["directory"].startswith("/") or not change.host.is_dir(project["directory"]):
         raise Refused("the directory of the project %s, %r, is not there any more" % (project["project"], project["directory"]))
-    wanted = project["version"].partition(".")[0]
-    found = [program for program in PROGRAMS if _works(change, program)]
-    # The generation that made the containers, for the other names them otherwise and would make a second set.
-    chosen = [program for program in found if (program == ["docker-compose"]) == (wanted == "1")] or (found if wanted != "1" else [])
-    if not chosen:
-        raise Refused("docker compose %s, which made the containers, is not installed on this host" % project["version"])
-    return [*chosen[0], "-p", project["project"], *(word for path in project["files"] for word in ("-f", path))]
+    # The generation that made the containers, for the other would make them anew under other names. A bare docker-compose can be either.
+    wanted = _generation(project["version"])
+    chosen = next((program for program in PROGRAMS if _generation(_version(change, program)) == wanted), None)
+    if chosen is None:
+        raise Refused("docker compose %s, which made the containers, is not installed on this host for root, nor another of its "
+                      "generation" % project["version"])
+    return [*chosen, "-p", project["project"], *(word for path in project["files"] for word in ("-f", path))]
 
 
 def make_anew(change: Change, services: Sequence[str]) -> None:
@@ -46,8 +48,15 @@ def run(change: Change, words: Sequence[str], what: str, seconds: float) -> Acte
     return change.command([*command(change), *words], what, seconds, cwd=change.install["compose"]["directory"])
 
 
-def _works(change: Change, program: list[str]) -> bool:
+def _generation(version: str) -> int:
+    """1 or 2, which the later ones belong to; 0 when it cannot be told."""
+    found = re.match(r"v?(\d+)\.", version)
+    return min(2, int(found.group(1))) if found else 0
+
+
+def _version(change: Change, program: list[str]) -> str:
     try:
-        return change.host.run([*program, "version"], 20.0).rc == 0
+        done = change.host.run([*program, "version", "--short"], 20.0)
     except HostError:
-        return False
+        return ""
+    return done.out.decode("utf-8", "replace").strip() if done.rc == 0 else ""
