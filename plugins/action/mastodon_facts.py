@@ -78,7 +78,7 @@ class ActionModule(HostAction):
             options["url"] = _post_probe.url_by(facts)
         if not options["url"]:
             return {"state": "failed", "reason": "the domain of this Mastodon is not known; give url (mastodon_probe_url)", "facts": {}}
-        return _post_probe.run(self, variables, options)
+        return _post_probe.run_once(self, variables, options)
 
     def _run_module(self, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> Result:
         try:

@@ -39,14 +39,20 @@ def url_by(facts: t.Any) -> str:
 
 
 def run(action: ActionBase, variables: dict[str, t.Any], options: dict[str, t.Any]) -> Told:
-    """{state, reason?, seconds, facts}. Of the hosts that ask for the same server the first posts, and the others get its answer."""
-    board = _run_folder.Board("post-probe")
+    """{state, reason?, seconds, facts}."""
+    told = _from_host(action, variables, options) if options["run_from"] == "host" else run_apart(options)
+    told["facts"]["run_from"] = options["run_from"]
+    return told
+
+
+def run_once(action: ActionBase, variables: dict[str, t.Any], options: dict[str, t.Any]) -> Told:
+    """The same; of the hosts of a task that ask for the same server the first posts, and the others get its answer."""
+    board = _run_folder.Board(f"post-probe {action._task._uuid}")
     key = " ".join((options["url"], options["address"], options["run_from"]))
     with board.lock(key, lambda: None):
         told = board.read("told").get(key)
         if told is None:
-            told = _from_host(action, variables, options) if options["run_from"] == "host" else run_apart(options)
-            told["facts"]["run_from"] = options["run_from"]
+            told = run(action, variables, options)
             board.leave("told", key, told)
     return t.cast("Told", told)
 

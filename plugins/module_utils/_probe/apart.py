@@ -56,7 +56,7 @@ def _be_alone(writer: int) -> None:
     for handle in (0, 1, 2):
         os.dup2(nowhere, handle)
     os.closerange(3, writer)
-    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+    os.closerange(writer + 1, 65536)
 
 
 def _child(options: dict[str, Any], asker: int, writer: int) -> None:

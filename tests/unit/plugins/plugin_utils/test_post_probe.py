@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import types
 
 import pytest
 
@@ -146,7 +147,10 @@ def test_of_an_instance_one_host_posts(monkeypatch, tmp_path):
 
     monkeypatch.setattr(_post_probe, "run_apart", run_apart)
     options = {**_post_probe.checked({"token": "Vogel-1234"}), "url": "https://mastodon.example"}
-    first, second = (_post_probe.run(None, {}, options) for _host in range(2))
+    one, later = (types.SimpleNamespace(_task=types.SimpleNamespace(_uuid=name)) for name in ("one", "later"))
+    first, second = (_post_probe.run_once(one, {}, options) for _host in range(2))
     assert made == ["https://mastodon.example"] and first == second and first["facts"]["run_from"] == "controller"
+    _post_probe.run_once(later, {}, options)
+    assert len(made) == 2
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or "Vogel" not in path.read_text()
