@@ -95,6 +95,7 @@ attributes:
     platforms: linux
 notes:
   - The role P(fediops.mastodon.diagnose#role) runs it with C(mastodon_probe_post=true) and makes its result part of the diagnosis.
+  - Runs for each host; with several of one instance, use C(run_once). The role shares one result among them.
   - No C(http_proxy) is used.
 seealso:
   - module: fediops.mastodon.mastodon_facts
