@@ -60,7 +60,8 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
 
 def handed_on(host: Host, install: Mapping[str, Any]) -> dict[str, list[str]]:
     """{upstream_web, upstream_streaming} of the subset, for those who ask there; empty without an nginx."""
-    if not any(unit["role"] == "proxy" and unit["name"].startswith("nginx") for unit in install["units"]) or not host.exists(MAIN_FILE):
+    unit = next((each for each in install["units"] if each["role"] == "proxy"), {"name": ""})
+    if not unit["name"].startswith("nginx") or unit.get("manager") == "compose" or not host.exists(MAIN_FILE):
         return {}
     root = _configured(host)
     every = passes(mastodon_servers(root, install))
