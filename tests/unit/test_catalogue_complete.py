@@ -31,11 +31,10 @@ def test_the_documentation_has_a_row_for_each() -> None:
 NOT_PLANTED_YET = set(
     """
     app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated command_env_not_loaded command_run_as_wrong_user
-    container_network_broken db_slow debug_log_level elasticsearch_down fd_exhausted gem_missing
-    index_corruption libvips_too_old migration_failed native_gem_stale node_modules_missing node_version_mismatch outbound_network_broken
-    pgbouncer_migration_lock postgres_crash proxy_body_size proxy_headers_wrong rate_limited_shared_ip redis_eviction_policy
-    redis_misconfigured_host redis_namespace_unsupported redis_readonly s3_failure secrets_changed sidekiq_stuck
-    stop_timeout_too_short streaming_proxy_misrouted trusted_proxy_misconfigured unit_misconfigured yarn_corepack_missing
+    container_network_broken db_slow debug_log_level fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
+    native_gem_stale node_modules_missing node_version_mismatch pgbouncer_migration_lock redis_misconfigured_host
+    redis_namespace_unsupported redis_readonly secrets_changed sidekiq_stuck stop_timeout_too_short unit_misconfigured
+    yarn_corepack_missing
     """.split()
 )
 
