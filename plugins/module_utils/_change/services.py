@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,9 @@ def carry_out(host: Host, asked: Asked, install: dict[str, Any], say: Callable[[
     units.clear_leftovers(host)
     if asked.reload_units:
         _try(problems, units.reload_units)
-        # A unit that a step has just made is nowhere in what was observed before.
-        roles = dict({unit["name"]: unit["role"] for unit in observed.discover(host)}, **roles)
+        with contextlib.suppress(HostError):
+            # A unit that a step has just made is nowhere in what was observed before; without its role it comes last.
+            roles = dict({unit["name"]: unit["role"] for unit in observed.discover(host)}, **roles)
     names = sorted({*asked.restart, *asked.reload, *asked.start}, key=lambda name: (ORDER.index(roles.get(name, "")), name))
     touched = []
     for name in names:

@@ -50,3 +50,11 @@ def test_a_unit_that_cannot_be_asked_keeps_no_other_down(done: list[str]) -> Non
     assert done == ["mastodon-web.service"]
     assert problems == ["postgresql.service: systemctl show gave no answer in time"]
     assert said[-1].startswith("waiting until mastodon-web.service"), "looked at again after no answer"
+
+
+def test_units_are_seen_to_although_nobody_can_be_asked_which_there_are(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services.units, "reload_units", lambda: done.append("daemon-reload"))
+    asked = Asked()
+    asked.reload_units, asked.start = True, ["mastodon-web.service"]
+    assert services.carry_out(Host(1e12), asked, INSTALL, lambda _text: None) == []  # the first discovery fails
+    assert done == ["daemon-reload", "mastodon-web.service"]
