@@ -87,12 +87,13 @@ def probe(options: dict[str, Any], going_on: Callable[[], None], tell: Callable[
         client.before = lambda: None
         cleaner.clean(records, time.monotonic() + CLEAN_SECONDS)
         facts["left"] = cleaner.left(records)
+    open_ones = [record for record in records if not record.close_if_done()]
     facts["seconds"] = round(time.monotonic() - started, 3)
     tell(told)
-    if cleaner is not None:
-        cleaner.clean(records, time.monotonic() + UNSURE_SECONDS)
-    for record in records:
-        record.close()
+    if cleaner is not None and open_ones:
+        cleaner.clean(open_ones, time.monotonic() + UNSURE_SECONDS)
+        for record in open_ones:
+            record.close()
 
 
 def _internal(problem: Exception) -> str:

@@ -138,6 +138,11 @@ class Record:
             with contextlib.suppress(OSError):
                 self._write({"account": account})
 
+    def close_if_done(self) -> bool:
+        if not self.entries:
+            self.close()
+        return not self.entries
+
     def close(self) -> None:
         """Forget it when nothing is left, else keep it for the next run."""
         if not self.entries:
