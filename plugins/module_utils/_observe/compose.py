@@ -158,7 +158,7 @@ def command_of(argv: list[str]) -> list[str]:
     if len(words) > 2 and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "dash", "ash") and words[1] in ("-c", "-lc", "-ec"):
         last = [part for part in re.split(r"[;&|\n]+", words[2]) if part.strip()][-1:] or [""]
         line = re.sub(r"^\s*exec\s+", "", last[0])
-        return command_of(services._words(line)) if services.role_of(services._words(line)) else words
+        return command_of(services.split_words(line)) if services.role_of(services.split_words(line)) else words
     return words
 
 

@@ -50,7 +50,7 @@ def role_of(argv: list[str]) -> str:
         return _SERVERS[first]
     if first in ("sh", "bash", "dash") and "-c" in argv[1:3] and len(argv) > argv.index("-c") + 1:
         command = re.split(r"[;&|]", argv[argv.index("-c") + 1])[0]
-        return role_of([word for word in _words(command) if word != "exec"])
+        return role_of([word for word in split_words(command) if word != "exec"])
     words = [word.rsplit("/", 1)[-1] for word in argv[:8]]
     if "prometheus_exporter" in words:
         return ""
@@ -108,7 +108,7 @@ def _candidates(host: Host) -> set[str]:
             wanted = re.findall(r"(?m)^\s*(?:Wants|Requires)\s*=(.*)$", text)
             streams = [word for line in wanted for word in line.split() if re.match(r"[\w.-]*streaming[\w.-]*@", word)]
             commands = re.findall(r"(?m)^\s*ExecStart\s*=(.*)$", text)
-            if streams or any(role_of(_words(command)) for command in commands):
+            if streams or any(role_of(split_words(command)) for command in commands):
                 (templates if entry.endswith("@.service") else names).add(entry)
                 names.update(streams)
     stems = tuple(template[:-len(".service")] for template in templates)
@@ -144,7 +144,8 @@ def unit_of(host: Host, pid: str) -> str:
     return found.group(1) if found else ""
 
 
-def _words(command: str) -> list[str]:
+def split_words(command: str) -> list[str]:
+    """Words of a command line as a shell takes them apart; at blanks where its quotes are broken."""
     try:
         return shlex.split(command)
     except ValueError:
@@ -153,7 +154,7 @@ def _words(command: str) -> list[str]:
 
 def _unit(host: Host, properties: dict[str, str], epoch_of_monotonic: float, running_role: str) -> dict[str, Any]:
     arguments = re.search(r"argv\[\]=(.*?) ; ", properties.get("ExecStart", ""))
-    argv = _words(arguments.group(1)) if arguments else []
+    argv = split_words(arguments.group(1)) if arguments else []
     pid = int(properties.get("MainPID", "0") or 0)
     unit: dict[str, Any] = {
         "name": properties["Id"],
@@ -222,13 +223,13 @@ def _oldest_worker(host: Host, pid: int, epoch_of_monotonic: float) -> float:
 
 def _unit_environment(host: Host, properties: dict[str, str]) -> dict[str, str]:
     """Environment= and EnvironmentFile= as systemd merges them: files later in the list win, and win over Environment=."""
-    environment = dict(pair.split("=", 1) for pair in _words(properties.get("Environment", "")) if "=" in pair)
+    environment = dict(pair.split("=", 1) for pair in split_words(properties.get("Environment", "")) if "=" in pair)
     for path in re.findall(r"(/\S+) \(ignore_errors=\w+\)", properties.get("EnvironmentFiles", "")):
         for line in (host.maybe(path, 1 << 18) or "").splitlines():
             key, equals, value = line.strip().partition("=")
             if equals and re.match(r"^[A-Za-z_]\w*$", key):
                 environment[key] = value.strip().strip("'\"")
-    for word in _words(properties.get("UnsetEnvironment", "")):
+    for word in split_words(properties.get("UnsetEnvironment", "")):
         name, equals, value = word.partition("=")
         if name in environment and (not equals or environment[name] == value):
             del environment[name]
