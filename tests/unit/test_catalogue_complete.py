@@ -31,7 +31,7 @@ def test_the_documentation_has_a_row_for_each() -> None:
 NOT_PLANTED_YET = set(
     """
     app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated command_env_not_loaded command_run_as_wrong_user
-    container_network_broken db_slow debug_log_level fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
+    db_slow debug_log_level fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
     native_gem_stale node_modules_missing node_version_mismatch pgbouncer_migration_lock redis_misconfigured_host
     redis_namespace_unsupported redis_readonly secrets_changed sidekiq_stuck stop_timeout_too_short unit_misconfigured
     yarn_corepack_missing
@@ -47,7 +47,14 @@ CANNOT_BE_PLANTED = {
 
 
 # What only containers have is planted where containers run: tests/live/test_compose.py.
-PLANTED_ON_COMPOSE = {"assets_shadowed_by_volume", "container_healthcheck_stale", "container_versions_mixed", "media_not_persistent"}
+PLANTED_ON_COMPOSE = {
+    "assets_shadowed_by_volume",
+    "container_healthcheck_stale",
+    "container_network_broken",
+    "container_versions_mixed",
+    "media_not_persistent",
+    "outbound_network_broken",
+}
 
 
 def test_each_is_planted_for_real() -> None:
