@@ -52,6 +52,7 @@ def run_apart(options: dict[str, Any]) -> dict[str, Any]:
 def _be_alone(writer: int) -> None:
     """A session of its own, and nothing of the asker's held open: an ssh would wait for the end of its output."""
     os.setsid()
+    os.umask(0o077)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for handle in (0, 1, 2):
         os.dup2(nowhere, handle)
