@@ -36,12 +36,15 @@ def suites(fault: str) -> list[str]:
 
 
 # The short run has every fault in one suite, each suite half of them; the thorough run has all in both.
-SUITE_OF = {fault: suites(fault)[number % len(suites(fault))] for number, fault in enumerate(ALL)}
+PROVEN = [fault for fault in ALL if not described(fault).get("unproven", False)]
+SUITE_OF = {fault: suites(fault)[number % len(suites(fault))] for number, fault in enumerate(PROVEN)}
 
 
 def in_the_short_run(fault: str, suite: str, *, cured: bool) -> bool:
     """Whether the short run has this fault in this suite, and (cured) cures it or only diagnoses it."""
     known = described(fault)
+    if fault not in PROVEN:  # written, and nobody has seen it named yet: only when it is asked for, and in the thorough run
+        return False
     if known.get("extra", False):  # the short run has another fault of the same cause
         return False
     only_diagnosed = known.get("thorough", False) or known.get("remedy") == "none"
