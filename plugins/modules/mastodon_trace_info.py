@@ -37,7 +37,7 @@ options:
     description:
       - What is known of the request from other hosts, see RV(trace.clues). With it nothing is searched for; only the times in question are
         read.
-      - The action plugin fills it in when it is V({}) and O(known) is given.
+      - The action plugin fills it in when O(known) is given.
     type: dict
     default: {}
   known:
