@@ -60,7 +60,7 @@ def test_a_request_that_enqueues_jobs(box: Box, tmp_path: Path) -> None:
     told, output = trace(tmp_path, posted.headers["x-request-id"], box)
     assert (told["state"], told["jobs"], told["requests"][0]["status"]) == ("answered", [], 200), output
     assert "which ones this request enqueued cannot be told" in " ".join(output.split()), output
-    assert links(told, "web") == ["id"] and links(told, "proxy") == ["request"] and links(told, "sidekiq") == [], output
+    assert links(told, "web") == ["id"] and set(links(told, "proxy")) == {"request"} and links(told, "sidekiq") == [], output
 
     box.run(["mkdir", "-p", f"{LIVE}/app/mailers"])
     box.put(f"{LIVE}/app/mailers/user_mailer.rb", MAILER, 0o644, "mastodon:mastodon")
