@@ -32,7 +32,7 @@ options:
   timeout:
     description: Seconds after which the result comes back, whatever hangs. What was not read by then is told in RV(trace.sources).
     type: float
-    default: 60
+    default: 120
   clues:
     description:
       - What is known of the request from other hosts, see RV(trace.clues). With it nothing is searched for; only the times in question are
@@ -180,7 +180,7 @@ def main() -> None:
         argument_spec={
             "request_id": {"type": "str", "required": True},
             "since": {"type": "str", "default": "24h"},
-            "timeout": {"type": "float", "default": 60},
+            "timeout": {"type": "float", "default": 120},
             "root": {"type": "path", "default": ""},
             "clues": {"type": "dict", "default": {}},
             "known": {"type": "str", "default": ""},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 
+SEARCH_SHARE = 0.75  # the rest is for reading around what was found
 _JOURNAL = ("system", "journal", "journal")
 
 
@@ -56,8 +57,8 @@ class Reader:
                 )  # fmt: skip
 
     def find(self, needles: Sequence[bytes], since: float, origins: Iterable[str] = (), every: bool = False) -> list[Record]:
-        """Lines since then that hold one of the needles: those that lie together, or ``every`` one. Half of the time left may be used."""
-        until = clock.monotonic() + max(1.0, (self.deadline - clock.monotonic()) / 2)
+        """Lines since then that hold one of the needles: those that lie together, or ``every`` one. Most of the time left may be used."""
+        until = clock.monotonic() + max(1.0, (self.deadline - clock.monotonic()) * SEARCH_SHARE)
         found: list[Record] = []
         for log in self._of(origins):
             found += self._try(*log[:3], partial(log.find, needles, since, every, until))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NAMES
@@ -88,6 +89,9 @@ def incomplete(merged: Trace) -> dict[str, str]:
         if cut:
             more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
             found[name] = f"{clean_line(cut[0]['name'], 120)}{more}: {clean_line(cut[0].get('reason', ''), 300)}"
+            if isinstance(cut[0].get("oldest_epoch"), (int, float)):
+                back = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(cut[0]["oldest_epoch"]))
+                found[name] += f", read back to {back} only; -e mastodon_trace_timeout=600 gives it more time"
     return found
 
 

@@ -138,6 +138,8 @@ def test_hosts_that_were_not_read_are_named() -> None:
     assert incomplete(told) == {"a": "journal: the time was up", "b": "unreachable: no route", "c": "only root may"}
     assert "b: not wholly read: unreachable: no route" in shown(told)
     assert merged({}, {"b": "unreachable"})["state"] == "unknown"
+    told = merged({"a": host(sources=[{**cut, "oldest_epoch": NOW - 3600}])})
+    assert incomplete(told)["a"].startswith("journal: the time was up, read back to 2025-11-21 13:00 UTC only; -e mastodon_trace_timeout=")
 
 
 def test_the_cause_is_named_over_all_hosts() -> None:
