@@ -61,7 +61,6 @@ FILES_LIMIT = 40
 ROTATED_NEWEST = 3
 _ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?$")
 _APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
-APP_ORIGINS = ("web", "sidekiq", "streaming")  # most of their lines are healthy and need no parsing
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
 
@@ -336,7 +335,7 @@ def _read_file(
                 continue
             source["lines"] += 1
             source["bytes"] += len(line)
-            if dated.line is not None and origin not in APP_ORIGINS:
+            if dated.line is not None and dated.line.kind not in ("request", "job"):
                 tally.parsed(origin, name, current, dated.line)
             else:
                 tally.add(origin, name, current, dated.text.encode("utf-8", "ignore"))
