@@ -30,11 +30,7 @@ def test_the_documentation_has_a_row_for_each() -> None:
 # To be emptied; a new known issue comes with its fault.
 NOT_PLANTED_YET = set(
     """
-    app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated command_env_not_loaded command_run_as_wrong_user
-    db_slow debug_log_level fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
-    native_gem_stale node_modules_missing node_version_mismatch pgbouncer_migration_lock redis_misconfigured_host
-    redis_namespace_unsupported redis_readonly secrets_changed sidekiq_stuck stop_timeout_too_short unit_misconfigured
-    yarn_corepack_missing
+   
     """.split()
 )
 
