@@ -169,6 +169,7 @@ def test_a_paused_web_goes_on(project: Project, tmp_path: Path) -> None:
         project.ready()
 
 
+@pytest.mark.thorough
 def test_a_wrong_password_in_the_env_file(project: Project, tmp_path: Path) -> None:
     with settings(project, DB_PASS="not-the-right-one"):
         host, output = played(project, tmp_path)

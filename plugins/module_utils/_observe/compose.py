@@ -123,8 +123,8 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
-        "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_wanted_by": [], "_oom_killed": killed,
-        "_tty": bool(config.get("Tty")), "_log_driver": str((own.get("LogConfig") or {}).get("Type", "")),
+        "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_oom_killed": killed,
+        "_tty": bool(config.get("Tty")),
         "_shares_network": str(own.get("NetworkMode", "")).startswith(("host", "container:", "service:")),
         "_cgroup": "", "_memory": ("", str(own.get("Memory") or "")),
     }
