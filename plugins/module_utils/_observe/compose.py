@@ -27,6 +27,7 @@ LABEL = "com.docker.compose."
 APP_ROLES = ("web", "sidekiq", "streaming")
 VERSION_FILE = "lib/mastodon/version.rb"
 MAX_CONTAINERS = 60
+BOOT_SECONDS = 90.0
 _WRAPPERS = ("tini", "dumb-init", "docker-init", "docker-entrypoint.sh", "docker_entrypoint.sh", "entrypoint.sh", "env", "nice", "--")
 # 143 is the end that SIGTERM brings: what `docker stop` sends first, and systemd too takes for a clean one.
 _CLEAN = (0, 143)
@@ -145,7 +146,10 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         _of_process(host, unit)
     health = state.get("Health") or {}
     if pid and health.get("Status") in ("healthy", "unhealthy", "starting"):
-        unit["health"] = {"status": health["Status"], "failures": int(health.get("FailingStreak") or 0)}
+        # In nanoseconds, 0 for the standard. While a slow one boots its checks fail, and the last result outlives the boot for an interval.
+        interval = int((config.get("Healthcheck") or {}).get("Interval") or 0) / 1e9 or 30.0
+        unit["health"] = {"status": health["Status"], "failures": int(health.get("FailingStreak") or 0),
+                          "settled": time.time() - since > BOOT_SECONDS + 3 * interval}
         unit["_health_test"] = " ".join(str(word) for word in (config.get("Healthcheck") or {}).get("Test") or [])[:500]
     return unit
 
