@@ -25,13 +25,15 @@ ReadAt = Callable[[int, int], bytes]  # (offset, length)
 
 
 class Stored:
-    """``size``: bytes that can be read, ``written``: epoch of the last change, ``reason``: what is missing of the file, or ""."""
+    """``size``: bytes that can be read, ``passed``: bytes before them that were not kept, ``written``: epoch of the last change,
+    ``reason``: why its end is missing, or ""."""
 
-    def __init__(self, read_at: ReadAt, size: int, written: float, reason: str = "") -> None:
+    def __init__(self, read_at: ReadAt, size: int, written: float, reason: str = "", passed: int = 0) -> None:
         self.read_at = read_at
         self.size = size
         self.written = written
         self.reason = reason
+        self.passed = passed
 
     def chunks(self, begin: int) -> Iterator[bytes]:
         """From ``begin`` to the end that the file had when it was opened."""
@@ -49,12 +51,12 @@ def opened(handle: int, keep_bytes: int, deadline: float) -> Stored:
     status = os.fstat(handle)
     if not keep_bytes or os.pread(handle, 2, 0) != b"\x1f\x8b":
         return Stored(lambda offset, length: os.pread(handle, length, offset), status.st_size, status.st_mtime)
-    data, reason = _unpacked(handle, keep_bytes, deadline)
-    return Stored(lambda offset, length: data[offset : offset + length], len(data), status.st_mtime, reason)
+    data, passed, reason = _unpacked(handle, keep_bytes, deadline)
+    return Stored(lambda offset, length: data[offset : offset + length], len(data), status.st_mtime, reason, passed)
 
 
-def _unpacked(handle: int, keep_bytes: int, deadline: float) -> Tuple[bytes, str]:
-    """(the newest bytes, what is missing) of a gzip file of one or several members."""
+def _unpacked(handle: int, keep_bytes: int, deadline: float) -> Tuple[bytes, int, str]:
+    """(the newest bytes, how many are before them, why the end is missing) of a gzip file of one or several members."""
     ring: Deque[bytes] = deque()
     kept = total = offset = 0
     reason = ""
@@ -84,9 +86,7 @@ def _unpacked(handle: int, keep_bytes: int, deadline: float) -> Tuple[bytes, str
             kept -= len(ring.popleft())
         if total > UNPACKED_BYTES or time.monotonic() > deadline:
             reason = "only the first %d bytes of the compressed file were unpacked" % total
-    if kept < total and not reason:
-        reason = "only the last %d of %d bytes were read" % (kept, total)
-    return b"".join(ring), reason
+    return b"".join(ring), total - kept, reason
 
 
 def window_of(stored: Stored, newest: Callable[[bytes], Optional[float]], since: float) -> int:

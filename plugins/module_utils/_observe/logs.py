@@ -40,7 +40,7 @@ FILE_BYTES = 16 << 20
 FILE_BYTES_A_SECOND = 2 << 20
 ACCESS_BYTES = 64 << 20
 ACCESS_BYTES_A_SECOND = 16 << 20
-LEAST_BYTES = 1 << 18
+LEAST_BYTES = 1 << 18  # of each, however little time is left
 RESULT_BYTES = 110000
 FILES: Tuple[Tuple[str, str, int], ...] = (  # origin, pattern, how many of the newest
     ("database", "/var/log/postgresql/*.log", 2),
@@ -311,19 +311,23 @@ def _read_file(
     """
     origin, name = source["origin"], source["name"]
     most, pace = (ACCESS_BYTES, ACCESS_BYTES_A_SECOND) if ours else (FILE_BYTES, FILE_BYTES_A_SECOND)
-    with host.stored(path, most, until) as file:
+    with host.stored(path, FILE_BYTES, until) as file:
         times = Times(origin, file, clock.time())
         begin = window_of(file, times.newest, since)
         most = max(LEAST_BYTES, min(most, int((until - clock.monotonic()) * pace)))
-        if file.size - begin > most:
-            source["truncated"], source["reason"] = True, f"only the last {most} of {file.size - begin} bytes were read"
-            begin = file.size - most
+        window = file.size - begin + (0 if begin else file.passed)
+        begin = max(begin, file.size - most)
+        if file.size - begin < window:
+            source["truncated"], source["reason"] = True, f"only the last {file.size - begin} of {window} bytes were read"
         current = 0.0
         lines = requests = 0
         for line in split(file.chunks(begin)):
             lines += 1
-            if lines == 1 and begin or not line.strip():
+            if lines == 1 and (begin or file.passed) or not line.strip():
                 continue  # half a line, or none
+            if source["bytes"] > LEAST_BYTES and clock.monotonic() > until:
+                source["truncated"], source["reason"] = True, "the time was up"
+                break
             if origin == "proxy" and tally.access(line, since, ours):
                 requests += 1
                 source["lines"] += 1
@@ -339,9 +343,6 @@ def _read_file(
                 tally.parsed(origin, name, current, dated.line)
             else:
                 tally.add(origin, name, current, dated.text.encode("utf-8", "ignore"))
-            if clock.monotonic() > until:
-                source["truncated"], source["reason"] = True, "the time was up"
-                break
         if file.reason and not source["truncated"]:
             source["truncated"], source["reason"] = True, file.reason[:200]
     return True, lines, requests

@@ -195,3 +195,18 @@ def test_docker_files_are_searched_like_others(tmp_path: Path) -> None:
                     + record(60, "ERROR:  could not extend file: No space left on device"))  # fmt: skip
     found = read(path)
     assert full(found) == 1 and found["sources"][0]["lines"] == 1
+
+
+def test_a_large_gzip_is_cut_only_when_the_window_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 1 << 20)
+    now, path = time.time(), tmp_path / "a.log"
+    path.write_text("")
+    packed = tmp_path / "a.log.1.gz"
+    packed.write_bytes(gzip.compress((days_of(40000, now) + (FULL % at(now - 60)) * 2000).encode()))
+    found = read(path)
+    assert (full(found), found["sources"][0]["truncated"]) == (2000, False) and "_partly" not in found
+    packed.write_bytes(gzip.compress(((FULL % at(now - 60)) * 40000).encode()))
+    found = read(path)
+    size = 40000 * len(FULL % at(now))
+    assert 1000 < full(found) < 20000 and found["sources"][0]["reason"].endswith(f" of {size} bytes were read")
+    assert str(packed) in found["_partly"]
