@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -173,7 +174,7 @@ def main() -> None:
         print(f"an hour of {asked.megabytes} MB at the end of a file of …")
         for name in ("access log", "PostgreSQL", "docker JSON"):
             origin, make = KINDS[name]
-            for size in (0.05, asked.gigabytes):
+            for size in (0.05, min(asked.gigabytes, shutil.disk_usage(folder).free / 2e9)):
                 write(path, make, int(size * (1 << 30)), asked.megabytes << 20)
                 found = of_file(path, origin, chosen)
                 print(
