@@ -25,7 +25,7 @@ NEEDLES = (
 MOST = 20
 SAME_SECONDS = 2.0  # a line of the access log comes this long after that of the error log at most
 _ASKED = re.compile(r', request: "([A-Z]{1,20}) ([^ "?]*)')
-_ABOUT = re.compile(r", (?:server|upstream): ")  # what follows says of which request
+_ABOUT = re.compile(r", (?:client|server|upstream): ")  # what follows says of which request
 _NEVER = re.compile(r"while connecting to upstream|no live upstreams|host not found|dial tcp|could not be resolved|AH0095[79]")
 _BEGAN = re.compile(r"upstream|AH01102|AH00898|EOF|timeout")
 
@@ -53,7 +53,7 @@ def answers(records: Iterable[Record], foreign: Callable[[Mapping[str, Any]], bo
         if not state or line.severity not in ("error", "fatal") or (foreign is not None and line.fields and foreign(line.fields)):
             continue
         asked = _ASKED.search(text)
-        event = {"time_epoch": record.time, "said": line.text, "state": state}
+        event = {"time_epoch": record.time, "said": said, "state": state}
         if asked:
             event.update(method=asked.group(1), path=asked.group(2))
         found.append(event)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import FIXTURES
-from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import recorded, texts, trace
+from ansible_collections.fediops.mastodon.tests.unit.fixtures.trace_door import Machine, recorded, texts, trace
 
 
 def failed_requests(path: Path) -> list[tuple[str, str]]:
@@ -35,3 +35,17 @@ def test_recorded_requests(request_id: str, name: str) -> None:
     assert others == {request_id}
     blocks = [text for text in tagged if b"(" in text and b"status=" not in text]
     assert bool(told["stacks"]) == bool(blocks or b" error='" in tagged[0])
+
+
+@pytest.mark.parametrize("version", ["1.22.1", "1.26.3"])
+def test_recorded_answers_of_the_proxy(version: str) -> None:
+    files = {f"/var/log/nginx/{name}.log": (FIXTURES / f"nginx-{version}-{name}.log").read_bytes() for name in ("access", "error")}
+    config = b"http { access_log /var/log/nginx/access.log; "
+    config += b"server { server_name mastodon.test; location / { proxy_pass http://127.0.0.1:3000; } } }"
+    told = trace(Machine([], {**files, "/etc/nginx/nginx.conf": config}, dict.fromkeys(files, 4e9)), "", since=0.0)
+    kinds = {(event["state"], event["status"], event["said"]) for event in told["unanswered"]}
+    assert kinds == {
+        ("never_reached", 502, "connect() failed (111: Connection refused) while connecting to upstream"),
+        ("no_answer", 504, "upstream timed out (110: Connection timed out) while reading response header from upstream"),
+    }
+    assert 10 < len(told["unanswered"]) <= 20 and len(told["lines"]) == 2 * len(told["unanswered"])
