@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import sys
 import tempfile
@@ -21,12 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "live"))
 from live import ROOT, SUITES, Box, ansible, inventory  # noqa: E402
 
 
-def timed(program: str, *arguments: str | Path) -> tuple[float, str]:
-    begin = time.perf_counter()
+def timed(program: str, *arguments: str | Path) -> tuple[float, float, str]:
+    """(seconds, processor seconds of the controller, output)"""
+    begin, used = time.perf_counter(), processor_seconds()
     done = ansible(*arguments, program=program, ANSIBLE_PIPELINING="1")
     if done.returncode:
         sys.exit(done.stdout)
-    return time.perf_counter() - begin, done.stdout
+    return time.perf_counter() - begin, processor_seconds() - used, done.stdout
+
+
+def processor_seconds() -> float:
+    """Of the processes that have ended: on a machine with other work it says more than the clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def bench(suite: str, folder: Path, pairs: int) -> None:
@@ -37,23 +45,29 @@ def bench(suite: str, folder: Path, pairs: int) -> None:
         facts = ("ansible", "all", *hosts, "-m", "fediops.mastodon.mastodon_facts")
         diagnose = ("ansible-playbook", ROOT / "playbooks" / "diagnose.yml", *hosts, "-e", f"mastodon_report_dir={folder / 'report'}")
         seconds: dict[str, list[float]] = {"setup": [], "facts": [], "diagnose": []}
+        processor: dict[str, list[float]] = {"setup": [], "facts": [], "diagnose": []}
         size, tasks = 0, 0
         for pair in range(pairs + 1):
             for name, command in (("setup", setup), ("diagnose", diagnose), ("facts", facts)):
-                took, output = timed(*command)
+                took, used, output = timed(*command)
                 if name == "facts":
                     size = len(json.dumps(json.loads(output[output.index("{") :])["ansible_facts"]["mastodon"]))
                 if name == "diagnose":
                     tasks = output.count("\nTASK [")
                 if pair:  # the first round warms the caches of the controller and of the host
                     seconds[name].append(took)
-        ratios = [one / other for one, other in zip(seconds["diagnose"], seconds["setup"])]
+                    processor[name].append(used)
         for name, values in seconds.items():
             print(
-                f"{suite}: {name:9} median {statistics.median(values):.2f} s  (min {min(values):.2f}, max {max(values):.2f}, {pairs} runs)"
+                f"{suite}: {name:9} median {statistics.median(values):.2f} s (min {min(values):.2f}, max {max(values):.2f}, {pairs} runs); "
+                f"processor of the controller {statistics.median(processor[name]):.2f} s"
             )
-        print(f"{suite}: diagnose / setup  median of paired ratios {statistics.median(ratios):.2f}")
+        print(f"{suite}: diagnose / setup  median of paired ratios {paired(seconds):.2f}; of the processor {paired(processor):.2f}")
         print(f"{suite}: controller tasks a host meets {tasks}; facts of the host {size / 1000:.1f} kB")
+
+
+def paired(taken: dict[str, list[float]]) -> float:
+    return statistics.median(one / other for one, other in zip(taken["diagnose"], taken["setup"]))
 
 
 def main() -> None:
