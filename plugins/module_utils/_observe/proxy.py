@@ -29,7 +29,8 @@ REQUEST_LOG_VARIABLES = ("$status", "$upstream_status", "$request_time", "$upstr
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset; kind is nginx, caddy, apache2, httpd, haproxy or none."""
-    unit = next((each for each in install["units"] if each["role"] == "proxy"), None)
+    # One that is switched off on purpose is left over from before the proxy moved to another host.
+    unit = next((each for each in install["units"] if each["role"] == "proxy" and each.get("intended", True)), None)
     if unit is None:
         return {"kind": "none", "running": False}
     facts: dict[str, Any] = {"kind": unit["name"].split(".")[0].split("@")[0], "running": unit["active_state"] == "active"}
