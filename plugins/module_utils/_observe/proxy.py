@@ -29,8 +29,7 @@ REQUEST_LOG_VARIABLES = ("$status", "$upstream_status", "$request_time", "$upstr
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset; kind is nginx, caddy, apache2, httpd, haproxy or none."""
-    # One that is switched off on purpose is left over from before the proxy moved to another host.
-    unit = next((each for each in install["units"] if each["role"] == "proxy" and each.get("intended", True)), None)
+    unit = _unit(install)
     if unit is None:
         return {"kind": "none", "running": False}
     facts: dict[str, Any] = {"kind": unit["name"].split(".")[0].split("@")[0], "running": unit["active_state"] == "active"}
@@ -61,12 +60,17 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
 
 def handed_on(host: Host, install: Mapping[str, Any]) -> dict[str, list[str]]:
     """{upstream_web, upstream_streaming} of the subset, for those who ask there; empty without an nginx."""
-    unit = next((each for each in install["units"] if each["role"] == "proxy"), {"name": ""})
-    if not unit["name"].startswith("nginx") or unit.get("manager") == "compose" or not host.exists(MAIN_FILE):
+    unit = _unit(install)
+    if unit is None or not unit["name"].startswith("nginx") or unit.get("manager") == "compose" or not host.exists(MAIN_FILE):
         return {}
     root = _configured(host)
     every = passes(mastodon_servers(root, install))
     return _upstreams_of(root, [each for each in every if not is_streaming(each)], [each for each in every if is_streaming(each)])
+
+
+def _unit(install: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The proxy's; one that is switched off on purpose is left over from before the proxy moved to another host."""
+    return next((each for each in install["units"] if each["role"] == "proxy" and each.get("intended", True)), None)
 
 
 def _upstreams_of(root: Statement, web: Sequence[Statement], streaming: Sequence[Statement]) -> dict[str, list[str]]:
