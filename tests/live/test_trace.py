@@ -15,6 +15,7 @@ import pytest
 
 from live import FAULTS, ONE_SUITE, ROOT, Box, ansible, inventory
 
+pytestmark = pytest.mark.thorough
 LIVE = "/home/mastodon/live"
 # As Mastodon sends its mails: through ActiveJob. There is no mail server here, so the job fails.
 MAILER = """
