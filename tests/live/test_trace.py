@@ -15,7 +15,6 @@ import pytest
 
 from live import FAULTS, ONE_SUITE, ROOT, Box, ansible, inventory
 
-pytestmark = pytest.mark.thorough
 LIVE = "/home/mastodon/live"
 # As Mastodon sends its mails: through ActiveJob. There is no mail server here, so the job fails.
 MAILER = """
@@ -102,8 +101,9 @@ def test_a_failed_request_leads_to_its_cause(box: Box, tmp_path: Path) -> None:
     request_id = failed.headers["x-request-id"]
     told, output = trace(tmp_path, request_id, box)
     assert told["state"] == "answered" and told["requests"][0]["status"] == 500, output
-    assert told["stacks"][0]["class"] == "PG::UndefinedColumn" and "visibility" in told["stacks"][0]["message"], output
-    assert "error" in links(told, "database"), output
+    # Which of them depends on whether this process had read the columns before.
+    assert told["stacks"][0]["class"] in ("PG::UndefinedColumn", "ActiveModel::UnknownAttributeError"), output
+    assert "visibility" in told["stacks"][0]["message"], output
     assert [finding["id"] for finding in told["findings"] if finding["rank"] == 1] == ["pending_migrations"], output
     assert links(told, "web")[0] == "id" and "request" in links(told, "proxy"), output
     assert request_id in output and "pending_migrations" in output
