@@ -244,7 +244,7 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
             "en": f"Its cause is known, {cause}, and waived until {waiver.until} ({waiver.reason}).",
             "fr": f"Sa cause est connue, {cause}, et fait l'objet d'une dérogation jusqu'au {waiver.until} ({waiver.reason}).",
         }
-        if "no_fix" in finding and not issue.explains:  # a mere symptom: its no_fix would say that nobody knows the cause
+        if "no_fix" in finding and not link.explains:  # a mere symptom: its no_fix would say that nobody knows the cause
             finding["no_fix"] = because
         else:
             notes.append(because)
