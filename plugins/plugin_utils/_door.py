@@ -168,9 +168,10 @@ class HostDoor:
                 return t.cast("Result", run)
 
     def _wait(self, result: Result, until: float) -> None:
-        pause = result.get("retry_after_seconds")
+        # Without a time of its own a worker is at work: perhaps that of a controller which was killed, and whose run this one is to finish.
+        pause = result.get("retry_after_seconds", BUSY_POLL_SECONDS)
         told = clean_line(result["busy"])
-        if pause is None or time.monotonic() + min(float(pause), 1.0) > until:
+        if time.monotonic() + min(float(pause), 1.0) > until:
             raise Trouble(told)
         left = max(0.0, until - time.monotonic())
         if told != self._waits_for:
