@@ -11,12 +11,10 @@ read by our own code (no NSS plug-ins of the image), and commands are started in
 from __future__ import annotations
 
 import ctypes
-import encodings.idna  # noqa: F401  asked for by name when a socket is given a text; see enter()
 import errno
-import heapq  # noqa: F401  likewise: Counter.most_common
+import importlib
 import os
 import socket
-import ssl  # noqa: F401  likewise, by the protocols that may need it
 import sys
 
 from typing import TYPE_CHECKING, Any
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
+LATE = ("encodings.idna", "heapq", "ssl")  # the standard library loads them when a name, most_common or TLS is asked for
 
 
 class Inside(Host):
@@ -102,6 +101,8 @@ def enter(host: Host, unit: dict[str, Any], engine: str, silent: dict[str, str])
     if os.geteuid() != 0:
         raise HostDenied("only root can look into containers; run with become: true")
     pid = unit["pid"]
+    for name in LATE:
+        importlib.import_module(name)
     try:
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         network = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)

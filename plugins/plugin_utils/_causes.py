@@ -20,10 +20,12 @@ class Whole(t.Protocol):
     """An instance as a whole, as the findings about it see it."""
 
     @property
-    def hosts(self) -> tuple[str, ...]: ...
+    def hosts(self) -> tuple[str, ...]:
+        """Their names."""
 
     @property
-    def scopes(self) -> t.Mapping[str, FleetScope]: ...  # by id of the known issue
+    def scopes(self) -> t.Mapping[str, FleetScope]:
+        """By id of the known issue."""
 
 
 class Cause(t.NamedTuple):

@@ -168,7 +168,7 @@ def command_of(argv: list[str]) -> list[str]:
 
 def _role_by_service(labels: dict[str, Any], config: dict[str, Any]) -> str:
     """By the image of a server, where the command alone does not tell it."""
-    image = str(config.get("Image", "")).split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+    image = str(config.get("Image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
     for role, words in (("pooler", "pgbouncer"), ("database", "postgres|postgis"), ("redis", "redis|valkey|keydb"),
                         ("proxy", "nginx|caddy|traefik|haproxy|httpd")):
         if re.search(words, image):
@@ -224,7 +224,6 @@ def source_of(unit: dict[str, Any], path: str) -> str:
     holding = [each for each in unit["_mounts"] if path == each["path"] or path.startswith(each["path"] + "/")]
     best = max(holding, key=lambda each: len(each["path"]), default=None)
     return best["source"] + path[len(best["path"]):] if best and best["source"].startswith("/") else ""
-
 
 
 def address_of(unit: dict[str, Any], port: int) -> str:

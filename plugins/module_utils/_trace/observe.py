@@ -150,8 +150,10 @@ def _public(request: Mapping[str, Any], show: _Shower) -> dict[str, Any]:
 
 
 def _clean_stack(stack: Mapping[str, Any], show: _Shower) -> dict[str, Any]:
-    told: dict[str, Any] = {key: value if isinstance(value, float) else show.text(value, 1000) for key, value in stack.items()
-            if isinstance(value, (str, float))}  # fmt: skip
+    told: dict[str, Any] = {}
+    for key, value in stack.items():
+        if isinstance(value, (str, float)):
+            told[key] = value if isinstance(value, float) else show.text(value, 1000)
     if "job" in stack:
         told["job"] = show.job(stack["job"])
     told["frames"] = [show.text(frame, 300) for frame in stack["frames"]]

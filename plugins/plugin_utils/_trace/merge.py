@@ -117,7 +117,7 @@ def _state(request_id: str, lines: list[Trace], requests: list[Trace], seen: t.M
 
 def _last(line: Trace) -> str:
     """Status of the last upstream that was asked."""
-    return str(line["upstream_status"]).replace(":", ",").split(",")[-1].strip()
+    return str(line["upstream_status"]).replace(":", ",").rpartition(",")[2].strip()
 
 
 def _host(trace: Trace) -> Trace:
