@@ -29,25 +29,29 @@ _OURS = re.compile(
 _SEARCH = re.compile(r"(?:Elasticsearch|Elastic|OpenSearch|Chewy)::")
 _CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Interrupt|Exit)): ?(?!:)(.*)", re.S)
 _DEATH = re.compile(r"(?:\[[^\]]*\] )?! Unable to load application")
-_BEHIND = re.compile(r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack|No route matches|HTTP parse error).*", re.S)
+# What follows the first of these words is a visitor's; between them and it may stand an address that the server itself saw.
+_BEHIND = re.compile(
+    r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack(?:\?! client [0-9A-Fa-f:.]{2,45}( is not a trusted proxy))?|No route matches"
+    r"|HTTP parse error|Preview of field's value:).*", re.S
+)
 # What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
-    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)|.{0,40}(Could not run the .\w+. command\. Please install \w+)"
+    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
 _SPOOFED = "ActionDispatch::RemoteIp::IpSpoofAttackError"
-_UNTRUSTED = re.compile(r"IP spoofing attack\?! client [0-9A-Fa-f:.]{2,45} is not a trusted proxy")
 # The push services of browsers, who answer that our key is not the one the subscription was made with.
 _PUSH = re.compile(
     r"host: (?:fcm\.googleapis\.com|updates\.push\.services\.mozilla\.com|web\.push\.apple\.com|[\w.-]{1,60}\.notify\.windows\.com),.*"
     r"?(UnauthorizedRegistration|VapidPkHashMismatch|MismatchSenderId|InvalidTokenFormat|BadJwtToken)", re.S
 )
-_MAIL_PORT = re.compile(r"\bpeeraddr=\S{2,60}:(25|465|587|2525)\b")
 # Webpacker prints the manifest that lacks an entry: that it has others at all says that it is one of another build.
 _MANIFEST_ENTRY = re.compile(r'\s*"[\w@./-]{1,120}": "/packs(?:-\w+)?/[\w@./-]{1,160}",?$')
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
-# Elasticsearch's own reason why an index is closed to writing.
-_BLOCKED = re.compile(r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]")
+# Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
+_BLOCKED = re.compile(
+    r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}(blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\])'
+)
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
@@ -97,16 +101,14 @@ def heard(origin: str, line: Line) -> str:
 
 def _raised(name: str, message: str) -> str:
     if name == _SPOOFED:
-        return name + (": is not a trusted proxy" if _UNTRUSTED.match(message) else "")
+        spoofed = _BEHIND.match(message)
+        return f"{name}:{spoofed.group(1)}" if spoofed and spoofed.group(1) else name
     if not ours(name):
-        mail = _MAIL_PORT.search(message) if name == "OpenSSL::SSL::SSLError" else None
-        if mail:
-            return f"{name}: mail relay, port {mail.group(1)}"
-        refused = _PUSH.search(message) if name.startswith(("Webpush::", "WebPush::")) else None
+        refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         return f"{name}: {refused.group(1)}" if refused else name
     message = message.partition("\n")[0]
     if _SEARCH.match(name):
-        return f"{name}: {message}"
+        return f"{name}: {_BEHIND.sub('', message)}"
     if message[:1] == "'" and not name.startswith(("PG::", "ActiveRecord::")):  # 'text of a stranger' is not a valid visibility
         message = ""
     return f"{name}: {without(message, name == 'KeyError')}"
@@ -114,10 +116,11 @@ def _raised(name: str, message: str) -> str:
 
 def without(text: str, keep_key: bool = False) -> str:
     """``text`` without URLs (those of our services keep host and port), quoted values and what follows words that announce a stranger."""
-    kept = _BLOCKED.search(text) or _UNTRUSTED.search(text)
-    if kept:
-        return kept.group()
-    text = _VALUE.sub(r"\1…", _BEHIND.sub("", text))
+    text = _BEHIND.sub(r"\1", text)
+    blocked = _BLOCKED.search(text)
+    if blocked:
+        return blocked.group(1)
+    text = _VALUE.sub(r"\1…", text)
     if "://" in text:
         text = _URL.sub(_address, text)
     if '"' in text or "«" in text or "»" in text:

@@ -49,6 +49,11 @@ PLACES = [
     ("web", '2026-01-02 03:04:05 +0000 HTTP parse error, malformed request ("GET /{}" - (-)): #<Puma::HttpParserError: x>'),
     ("sidekiq", KIQ7 + "Mastodon::UnexpectedResponseError: https://evil.example/{url} returned code 500"),
     ("sidekiq", KIQ7 + "Mastodon::UnexpectedResponseError: https://evil.example/{} returned code 500"),
+    ("web", f"D, [2026-01-02T03:04:05.678901 #1] DEBUG -- : [{RID}] Error fetching remote file: https://evil.example/{{}} returned code 500"),
+    ("web", f"D, [2026-01-02T03:04:05.678901 #1] DEBUG -- : [{RID}] Unpermitted parameter: :{{}}"),
+    ("sidekiq", KIQ7 + "Webpush::ResponseError: host: evil.example, #<Net::HTTPNotFound 404 {} readbody=true>"),
+    ("sidekiq", KIQ7 + 'Chewy::ImportFailed: Import failed for `StatusesIndex::Status` with: {{"type"=>"mapper_parsing_exception", "reason"=>"failed to '
+     """parse field [text] of type [text] in document with id '1'. Preview of field's value: '{quoted}'"}}"""),
     ("sidekiq", KIQ7 + "HTTP::ConnectionError: {}"),
     ("sidekiq", KIQ7 + "OpenSSL::SSL::SSLError: SSL_connect returned=1 errno=0 state=error: {}"),
     ("sidekiq", KIQ7 + 'ArgumentError: "{quoted}" is not a date'),
@@ -89,7 +94,10 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 PLANTED = ["ENOSPC", "NoMemoryError", "EROFS", "Errno::EROFS", "query_wait_timeout", "ActiveRecord::ConnectionTimeoutError",
            "Errno::ENOSPC: No space left on device", ": No space left on device", "Read-only file system", "(PG::DiskFull: ERROR:  x)",
            "}: Errno::EROFS: x (Errno::EROFS)", '", upstream: "http://127.0.0.1:3000/', '" failed (28: No space left on device)',
-           "' duration=1 error='Errno::EROFS: x", "x) Caused by: Errno::EROFS (", "connect() failed (111: Connection refused)"]  # fmt: skip
+           "' duration=1 error='Errno::EROFS: x", "x) Caused by: Errno::EROFS (", "connect() failed (111: Connection refused)",
+           "Could not run the `identify` command. Please install ImageMagick.", "peeraddr=192.0.2.8:587 state=error",
+           "host: fcm.googleapis.com, x\nVapidPkHashMismatch", "IP spoofing attack?! client 192.0.2.9 is not a trusted proxy",
+           '{"type"=>"cluster_block_exception", "reason"=>"blocked by: [FORBIDDEN/12/index read-only / allow delete (api)]']  # fmt: skip
 
 
 def lines(text: str) -> list[tuple[str, str]]:
