@@ -87,3 +87,43 @@ options:
     type: str
     default: ''
 """
+
+    # Whoever reads the catalogue of known issues.
+    KNOWN_ISSUES = r"""
+options:
+  known_issues_dirs:
+    description:
+      - Directories on the controller with further known issues. A file with the id of one of ours replaces it. Read by the action plugin.
+    type: list
+    elements: path
+    default: []
+"""
+
+    # Whoever comes to a verdict.
+    WAIVERS = r"""
+options:
+  waivers:
+    description:
+      - Findings somebody decided to live with. They are listed apart, do not count for the verdict, and explain nothing.
+      - After their last day the finding is back, with a note.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: Id of the known issue.
+        type: str
+        required: true
+      reason:
+        description: Why. It is shown in the report.
+        type: str
+        required: true
+      until:
+        description: Last day on which the waiver holds (UTC), for example V(2026-12-31).
+        type: raw
+        required: true
+      host:
+        description: Name of the host it holds for, or a pattern such as V(web*).
+        type: str
+        default: '*'
+"""

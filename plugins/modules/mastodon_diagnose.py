@@ -18,37 +18,9 @@ description:
   - Names root causes first. What another finding explains is reported below its cause, on whichever host of the instance that is.
   - What could not be checked is reported as unknown with the reason, never as clear.
   - Runs on the controller, once for all hosts of the play, and asks no host.
-options:
-  waivers:
-    description:
-      - Findings somebody decided to live with. They are listed apart, do not count for the verdict, and explain nothing.
-      - After their last day the finding is back, with a note.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      id:
-        description: Id of the known issue.
-        type: str
-        required: true
-      reason:
-        description: Why. It is shown in the report.
-        type: str
-        required: true
-      until:
-        description: Last day on which the waiver holds (UTC), for example V(2026-12-31).
-        type: raw
-        required: true
-      host:
-        description: Name of the host it holds for, or a pattern such as V(web*).
-        type: str
-        default: '*'
-  known_issues_dirs:
-    description: Directories on the controller with further known issues. A file with the id of one of ours replaces it.
-    type: list
-    elements: path
-    default: []
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
+  - fediops.mastodon._attributes.waivers
   - fediops.mastodon._attributes
   - fediops.mastodon._attributes.controller
 seealso:

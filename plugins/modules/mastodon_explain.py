@@ -45,34 +45,9 @@ options:
       - YAML file with many logs, a list C(cases) of mappings with C(id) and C(lines), and if known C(where), C(version) and C(deployment).
         Each becomes a host of the diagnosis, named by its id.
     type: path
-  waivers:
-    description: As in M(fediops.mastodon.mastodon_diagnose).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      id:
-        description: Id of the known issue.
-        type: str
-        required: true
-      reason:
-        description: Why. It is shown in the report.
-        type: str
-        required: true
-      until:
-        description: Last day on which the waiver holds (UTC), for example V(2026-12-31).
-        type: raw
-        required: true
-      host:
-        description: Name of the host it holds for, or a pattern such as V(web*).
-        type: str
-        default: '*'
-  known_issues_dirs:
-    description: Directories on the controller with further known issues. A file with the id of one of ours replaces it.
-    type: list
-    elements: path
-    default: []
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
+  - fediops.mastodon._attributes.waivers
   - fediops.mastodon._attributes
   - fediops.mastodon._attributes.controller
 seealso:

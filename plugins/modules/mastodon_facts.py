@@ -62,12 +62,6 @@ options:
     type: list
     elements: str
     default: []
-  known_issues_dirs:
-    description:
-      - Directories on the controller with further known issues, whose signatures are counted too. Handled by the action plugin.
-    type: list
-    elements: path
-    default: []
   recorded:
     description:
       - File on the controller with facts recorded before. Nothing is run on the host then; its content is returned. Handled by the action
@@ -86,6 +80,7 @@ options:
     type: str
     default: ''
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
   - fediops.mastodon._attributes.root
   - fediops.mastodon._attributes
 attributes:

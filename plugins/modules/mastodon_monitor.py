@@ -162,11 +162,6 @@ options:
     description: What known issues explain and look for in logs. Filled in by the action plugin.
     type: dict
     default: {}
-  known_issues_dirs:
-    description: Directories on the controller with further known issues. Handled by the action plugin.
-    type: list
-    elements: path
-    default: []
   validate_role:
     description: Name of the role of this collection whose variables are to be checked first. Handled by the action plugin.
     type: str
@@ -217,6 +212,7 @@ options:
     type: int
     default: 3600
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
   - fediops.mastodon._attributes.changes
 attributes:
   action:

@@ -28,11 +28,6 @@ options:
     type: list
     elements: dict
     default: []
-  known_issues_dirs:
-    description: Directories on the controller with further known issues, as for M(fediops.mastodon.mastodon_diagnose).
-    type: list
-    elements: path
-    default: []
   gather_timeout:
     description: Seconds one subset of the facts may take when the host is looked at again.
     type: float
@@ -52,6 +47,7 @@ options:
     type: bool
     default: true
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
   - fediops.mastodon._attributes.changes
   - fediops.mastodon._attributes.policy
 attributes:

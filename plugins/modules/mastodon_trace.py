@@ -35,17 +35,13 @@ options:
     type: str
     choices: [en, fr]
     default: en
-  known_issues_dirs:
-    description: Directories on the controller with further known issues. A file with the id of one of ours replaces it.
-    type: list
-    elements: path
-    default: []
   display:
     description: V(now) shows the text at once, V(last) as the last of all output of the collection's playbooks, V(none) not at all.
     type: str
     choices: [now, last, none]
     default: now
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
   - fediops.mastodon._attributes
   - fediops.mastodon._attributes.controller
 seealso:

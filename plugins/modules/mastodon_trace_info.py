@@ -50,12 +50,8 @@ options:
     description: Regular expressions to count in the lines, by name. The action plugin fills them in from the catalogue of known issues.
     type: dict
     default: {}
-  known_issues_dirs:
-    description: Directories on the controller with further known issues. Handled by the action plugin.
-    type: list
-    elements: path
-    default: []
 extends_documentation_fragment:
+  - fediops.mastodon._attributes.known_issues
   - fediops.mastodon._attributes.root
   - fediops.mastodon._attributes
 attributes:

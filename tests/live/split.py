@@ -38,6 +38,16 @@ def off(box: Box, *units: str) -> None:
 
 
 @contextlib.contextmanager
+def pair(suite: str) -> Iterator[tuple[Box, Box]]:
+    """Two boxes that are whole servers of one instance, with the stores of the first; both take posts."""
+    with Box.start(suite) as first, Box.start(suite) as second:
+        second.use_stores_of(first)
+        first.ready()
+        second.ready()
+        yield first, second
+
+
+@contextlib.contextmanager
 def started(suite: str) -> Iterator[Split]:
     """Three boxes that are one instance, ready to take posts."""
     with Box.start(suite) as web, Box.start(suite) as worker, Box.start(suite) as stores:

@@ -102,16 +102,12 @@ def stopped(project: Project, service: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def settings(project: Project, **keys: str) -> Iterator[None]:
-    path = project.directory / ".env.production"
+def put_back(project: Project, name: str) -> Iterator[Path]:
+    """A file of the project, to be changed; afterwards it is as before, and the containers are made anew from it."""
+    path = project.directory / name
     before = path.read_text()
-    project.write_env(**keys)
-    project.compose("up", "-d")
-    project.wait_for_web()
-    for _time in range(4):
-        project.post("with other settings")
     try:
-        yield
+        yield path
     finally:
         path.write_text(before)
         project.compose("up", "-d")
@@ -119,19 +115,24 @@ def settings(project: Project, **keys: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def settings(project: Project, **keys: str) -> Iterator[None]:
+    with put_back(project, ".env.production"):
+        project.write_env(**keys)
+        project.compose("up", "-d")
+        project.wait_for_web()
+        for _time in range(4):
+            project.post("with other settings")
+        yield
+
+
+@contextlib.contextmanager
 def edited(project: Project, old: str, new: str) -> Iterator[None]:
     """Another compose file, its containers made anew."""
-    path = project.directory / "docker-compose.yml"
-    before = path.read_text()
-    assert old in before
-    path.write_text(before.replace(old, new))
-    project.compose("up", "-d")
-    try:
-        yield
-    finally:
-        path.write_text(before)
+    with put_back(project, "docker-compose.yml") as path:
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
         project.compose("up", "-d")
-        project.ready()
+        yield
 
 
 @pytest.mark.parametrize(

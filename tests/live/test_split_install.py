@@ -72,14 +72,18 @@ def test_a_healthy_instance_is_clear_and_a_stopped_database_is_named_where_it_is
     hosts.web.accepts_posts()
 
 
+def with_stopped(hosts: Split, box: Box, units: str, folder: Path) -> tuple[dict[str, Any], str]:
+    box.run(f"systemctl stop {units}")
+    try:
+        return hosts.diagnose(folder)
+    finally:
+        box.run(f"systemctl start {units}")
+        hosts.web.accepts_posts()
+
+
 @pytest.mark.thorough
 def test_stopped_redis(hosts: Split, tmp_path: Path) -> None:
-    hosts.stores.run("systemctl stop redis-server")
-    try:
-        diagnosis, output = hosts.diagnose(tmp_path)
-    finally:
-        hosts.stores.run("systemctl start redis-server")
-        hosts.web.accepts_posts()
+    diagnosis, output = with_stopped(hosts, hosts.stores, "redis-server", tmp_path)
     assert roots(diagnosis) == [(hosts.stores.name, "redis_down")], output
     for box in (hosts.web, hosts.worker):
         assert caused(diagnosis, box)["redis_down"] == f"{hosts.stores.name}/redis_down", output
@@ -87,12 +91,7 @@ def test_stopped_redis(hosts: Split, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_stopped_sidekiq_is_named_once(hosts: Split, tmp_path: Path) -> None:
-    hosts.worker.run("systemctl stop mastodon-sidekiq")
-    try:
-        diagnosis, output = hosts.diagnose(tmp_path)
-    finally:
-        hosts.worker.run("systemctl start mastodon-sidekiq")
-        hosts.web.accepts_posts()
+    diagnosis, output = with_stopped(hosts, hosts.worker, "mastodon-sidekiq", tmp_path)
     assert roots(diagnosis) == [(hosts.worker.name, "sidekiq_not_running")], output
     assert caused(diagnosis, hosts.web) == {}, output
 
@@ -100,11 +99,7 @@ def test_stopped_sidekiq_is_named_once(hosts: Split, tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_stopped_streaming_is_named_where_it_runs(hosts: Split, tmp_path: Path) -> None:
     units = " ".join(f"'{unit}'" for unit in hosts.worker.streaming_units)
-    hosts.worker.run(f"systemctl stop {units}")
-    try:
-        diagnosis, output = hosts.diagnose(tmp_path)
-    finally:
-        hosts.worker.run(f"systemctl start {units}")
+    diagnosis, output = with_stopped(hosts, hosts.worker, units, tmp_path)
     assert roots(diagnosis) == [(hosts.worker.name, "streaming_down")], output
     assert caused(diagnosis, hosts.web) == {"streaming_down": f"{hosts.worker.name}/streaming_down"}, output
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from live import FAULTS, ONE_SUITE, ROOT, Box, ansible, inventory
+from split import pair
 
 LIVE = "/home/mastodon/live"
 # As Mastodon sends its mails: through ActiveJob. There is no mail server here, so the job fails.
@@ -113,10 +114,7 @@ def test_a_failed_request_leads_to_its_cause(box: Box, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_the_database_of_another_host_is_asked(tmp_path: Path) -> None:
-    with Box.start("trixie") as first, Box.start("trixie") as second:
-        second.use_stores_of(first)
-        first.ready()
-        second.ready()
+    with pair("trixie") as (first, second):
         first.run("sudo -u postgres psql -Xq -d mastodon_production -c 'ALTER TABLE oauth_access_tokens RENAME TO gone'")
         failed = second.post("the one")
         assert failed.status == 500

@@ -18,6 +18,7 @@ import pytest
 
 from live import FAULTS, ROOT, Box, ansible, inventory
 from proof import prove
+from split import pair
 
 LIVE = "/home/mastodon/live"
 PACKS = f"cd {LIVE}/public && find packs assets -type f -exec sha256sum {{}} + | sort"
@@ -78,10 +79,7 @@ def steps(host: dict[str, Any]) -> list[tuple[str, str]]:
 
 @pytest.mark.thorough
 def test_what_is_shared_is_done_once_and_never_are_both_down(tmp_path: Path) -> None:
-    with Box.start("trixie") as first, Box.start("trixie") as second:
-        second.use_stores_of(first)
-        first.ready()
-        second.ready()
+    with pair("trixie") as (first, second):
         # The one that migrates is not the one that has the database.
         hosts = ["-i", inventory(tmp_path, second, first)]
         plant, remediate = FAULTS / "plant.yml", ROOT / "playbooks" / "remediate.yml"

@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 import jsonschema
@@ -19,11 +17,9 @@ import pytest
 import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._catalogue import OWN_DIRECTORY
-from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import ansible_run, hosts
 
 ROOT = OWN_DIRECTORY.parents[3]
-# Another ansible-core can be put to the same test: MASTODON_TEST_PYTHON=/path/to/its/python
-PYTHON = os.environ.get("MASTODON_TEST_PYTHON", sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +44,7 @@ def play(collections, tmp_path):
             (tmp_path / f"{name}.json").write_text(json.dumps({"ansible_facts": {"mastodon": fact}}), encoding="utf-8")
             inventory["all"]["hosts"][name] = {"mastodon_recorded_facts": str(tmp_path / f"{name}.json")}
         (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
-        environment.update(
-            ANSIBLE_COLLECTIONS_PATH=str(collections), ANSIBLE_HOME=str(tmp_path / "home"), ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8"
-        )
-        return subprocess.run(
-            [PYTHON, "-m", "ansible", "playbook", playbook, "-i", "inventory.yml", *arguments],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        return ansible_run.run(tmp_path, playbook, "-i", "inventory.yml", *arguments, collections=collections)
 
     return run
 

@@ -7,15 +7,14 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
 
+from ansible_collections.fediops.mastodon.tests.unit.fixtures import ansible_run
+
 ROOT = pathlib.Path(__file__).resolve().parents[4]
-PYTHON = os.environ.get("MASTODON_TEST_PYTHON", sys.executable)
 SENTENCE = "request_id is what the header X-Request-Id of the answer says"
 
 
@@ -25,15 +24,9 @@ def play(folder, *arguments):
         "away": {"ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1", "ansible_connection": "ssh"},
     }
     (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": {"mastodon_become": False}}}), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
-    environment.update(
-        ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"),
-        ANSIBLE_HOME=str(folder / "home"), ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8",
-    )  # fmt: skip
-    done = subprocess.run(
-        [PYTHON, "-m", "ansible", "playbook", str(ROOT / "playbooks/trace.yml"), "-i", "inventory.json",
-         "-e", "mastodon_trace_timeout=5", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    done = ansible_run.run(
+        folder, ROOT / "playbooks/trace.yml", "-i", "inventory.json", "-e", "mastodon_trace_timeout=5", *arguments,
+        collections=ROOT / ".ansible" / "collections", ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr
     return done
