@@ -36,7 +36,8 @@ _BEHIND = re.compile(
 )
 # What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
-    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
+    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
+    r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
 _SPOOFED = "ActionDispatch::RemoteIp::IpSpoofAttackError"
@@ -50,7 +51,8 @@ _MANIFEST_ENTRY = re.compile(r'\s*"[\w@./-]{1,120}": "/packs(?:-\w+)?/[\w@./-]{1
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
 _BLOCKED = re.compile(
-    r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}(blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\])'
+    r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}'
+    r"(blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\])"
 )
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
