@@ -13,7 +13,7 @@ import time
 import zlib
 
 from collections import deque
-from typing import Callable, Deque, Iterator, Optional, Tuple
+from typing import Callable, Deque, Iterable, Iterator, Optional, Tuple
 
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 13  # looked at in one place while searching
@@ -49,44 +49,50 @@ class Stored:
 def opened(handle: int, keep_bytes: int, deadline: float) -> Stored:
     """Of a descriptor, which must stay open; of gzip the last ``keep_bytes`` are kept, unpacked, with 0 it stays packed."""
     status = os.fstat(handle)
-    if not keep_bytes or os.pread(handle, 2, 0) != b"\x1f\x8b":
-        return Stored(lambda offset, length: os.pread(handle, length, offset), status.st_size, status.st_mtime)
-    data, passed, reason = _unpacked(handle, keep_bytes, deadline)
+    file = Stored(lambda offset, length: os.pread(handle, length, offset), status.st_size, status.st_mtime)
+    if not keep_bytes or file.read_at(0, 2) != b"\x1f\x8b":
+        return file
+    data, passed, reason = _unpacked(file.chunks(0), keep_bytes, deadline)
     return Stored(lambda offset, length: data[offset : offset + length], len(data), status.st_mtime, reason, passed)
 
 
-def _unpacked(handle: int, keep_bytes: int, deadline: float) -> Tuple[bytes, int, str]:
-    """(the newest bytes, how many are before them, why the end is missing) of a gzip file of one or several members."""
+def _unpacked(packed: Iterable[bytes], keep_bytes: int, deadline: float) -> Tuple[bytes, int, str]:
+    """(the newest bytes, how many are before them, why the end is missing) of a gzip file."""
     ring: Deque[bytes] = deque()
-    kept = total = offset = 0
+    kept = total = 0
     reason = ""
-    unpacker = zlib.decompressobj(31)
-    packed = b""
-    while not reason:
-        if not packed:
-            packed = os.pread(handle, CHUNK_BYTES, offset)
-            offset += len(packed)
-            if not packed:
-                reason = "" if unpacker.eof else "the compressed file ends after %d unpacked bytes, in the middle" % total
+    try:
+        for part in gunzip(packed, CHUNK_BYTES):
+            ring.append(part)
+            kept, total = kept + len(part), total + len(part)
+            while kept - len(ring[0]) >= keep_bytes:
+                kept -= len(ring.popleft())
+            if total > UNPACKED_BYTES or time.monotonic() > deadline:
+                reason = "only the first %d bytes of the compressed file were unpacked" % total
                 break
-        if unpacker.eof:
-            packed = packed.lstrip(b"\0")
-            if not packed:
-                continue
-            unpacker = zlib.decompressobj(31)
-        try:
-            part = unpacker.decompress(packed, CHUNK_BYTES)
-        except zlib.error:
-            reason = "the compressed file is damaged behind %d unpacked bytes" % total
-            break
-        packed = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-        ring.append(part)
-        kept, total = kept + len(part), total + len(part)
-        while kept - len(ring[0]) >= keep_bytes:
-            kept -= len(ring.popleft())
-        if total > UNPACKED_BYTES or time.monotonic() > deadline:
-            reason = "only the first %d bytes of the compressed file were unpacked" % total
+    except ValueError as problem:
+        reason = "the compressed file %s behind %d unpacked bytes" % (problem, total)
     return b"".join(ring), total - kept, reason
+
+
+def gunzip(packed: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Pieces of up to that size of gzip of one or several members. ValueError, behind the last good piece: "is damaged", "is cut off"."""
+    unpacker = zlib.decompressobj(31)
+    for data in packed:
+        while data:
+            if unpacker.eof:
+                data = data.lstrip(b"\0")  # noqa: PLW2901  padding between members
+                if not data:
+                    break
+                unpacker = zlib.decompressobj(31)
+            try:
+                part = unpacker.decompress(data, most_bytes)
+            except zlib.error:
+                raise ValueError("is damaged") from None
+            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail  # noqa: PLW2901
+            yield part
+    if not unpacker.eof:
+        raise ValueError("is cut off")
 
 
 def window_of(stored: Stored, newest: Callable[[bytes], Optional[float]], since: float) -> int:

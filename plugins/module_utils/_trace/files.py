@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 import time as clock
-import zlib
 
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
-from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import gunzip, window_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, dated_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
@@ -181,19 +180,7 @@ class _Reader:
             yield data
 
     def _unpacked(self) -> Iterator[bytes]:
-        unpacker = zlib.decompressobj(31)
-        for chunk in self.file.chunks(0):
-            data = chunk
-            while data:
-                if unpacker.eof:  # several members in one file
-                    data = data.lstrip(b"\0")
-                    unpacker = zlib.decompressobj(31)
-                    continue
-                try:
-                    yield unpacker.decompress(data, BLOCK_BYTES)
-                except zlib.error:
-                    self.source.cut("it is not a whole gzip file", 0.0)
-                    return
-                data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-        if not unpacker.eof:
-            self.source.cut("it is not a whole gzip file", 0.0)
+        try:
+            yield from gunzip(self.file.chunks(0), BLOCK_BYTES)
+        except ValueError as problem:
+            self.source.cut("the compressed file %s" % problem, 0.0)

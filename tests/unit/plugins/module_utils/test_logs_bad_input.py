@@ -101,7 +101,7 @@ def test_a_cut_off_gzip_is_said(tmp_path: Path) -> None:
     found = read(path)
     assert [Path(source["name"]).name for source in found["sources"]] == ["a.log.1.gz", "a.log"]
     assert full(found) > 1000
-    assert found["sources"][0]["truncated"] and "in the middle" in found["sources"][0]["reason"]
+    assert found["sources"][0]["truncated"] and "is cut off" in found["sources"][0]["reason"]
     assert not found["sources"][1]["truncated"]
 
 
