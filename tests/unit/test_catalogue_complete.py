@@ -15,10 +15,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._catalogue import load
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import check_expressions
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = load()
+CATALOGUE = _catalogue.load()
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_each_expression_can_be_used(name: str) -> None:
+    """What is not checked again on every run."""
+    check_expressions(CATALOGUE[name], _catalogue.signatures(CATALOGUE))
 
 
 def test_the_documentation_has_a_row_for_each() -> None:
