@@ -10,8 +10,11 @@ Rails.application.routes.draw do
   namespace :api do
     namespace :v1 do
       resource :instance, only: :show
-      resources :statuses, only: %i(create show)
+      resources :statuses, only: %i(create show destroy)
       resources :media, only: %i(create show)
+      resources :media, only: :destroy if Mastodon::Version.deletes_media?
+      get 'accounts/verify_credentials', to: 'accounts/credentials#show'
+      get 'accounts/:account_id/statuses', to: 'accounts/statuses#index'
       get 'timelines/public', to: 'timelines#public'
       get 'timelines/home', to: 'timelines#home'
     end

@@ -10,6 +10,7 @@ class MediaAttachment < ApplicationRecord
   belongs_to :status, optional: true
   before_validation :identify, on: :create
   after_create :store
+  after_destroy_commit { STYLES.each { |style| FileUtils.rm_f(Paperclip.local(path_of(style))) } }
   after_create_commit { PostProcessMediaWorker.perform_async(id) unless processed? }
 
   def video?

@@ -5,8 +5,13 @@ class Status < ApplicationRecord
 
   belongs_to :account
   has_many :media_attachments
+  default_scope { where(deleted_at: nil) }
   validates :text, presence: true, length: { maximum: MAX_CHARS }
   before_create { Mastodon::RateLimiter.record!(account, :statuses) }
+
+  def visible_to?(reader)
+    %w(public unlisted).include?(visibility) || reader == account
+  end
 
   def as_json(*)
     {

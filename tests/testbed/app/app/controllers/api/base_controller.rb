@@ -26,10 +26,22 @@ class Api::BaseController < ActionController::Base
     render json: { error: 'The access token is invalid' }, status: :unauthorized
   end
 
+  # Either the whole scope or the part of it that is named.
+  def require_scope!(scope)
+    require_user!
+    return if performed? || access_token.allows?(scope)
+
+    render json: { error: 'This action is outside the authorized scopes' }, status: :forbidden
+  end
+
   def current_user
-    @current_user ||= begin
+    @current_user ||= access_token&.user
+  end
+
+  def access_token
+    @access_token ||= begin
       token = request.authorization.to_s[/\ABearer (\S+)\z/, 1]
-      token && OauthAccessToken.find_by(token: token, revoked_at: nil)&.user
+      token && OauthAccessToken.find_by(token: token, revoked_at: nil)
     end
   end
 

@@ -33,6 +33,10 @@ module Mastodon
       false
     end
 
+    def deletes_media?
+      false
+    end
+
     def localhost_safelist?
       true
     end

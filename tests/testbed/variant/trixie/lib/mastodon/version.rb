@@ -29,6 +29,10 @@ module Mastodon
       true
     end
 
+    def deletes_media?
+      true
+    end
+
     def localhost_safelist?
       false
     end
