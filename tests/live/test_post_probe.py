@@ -76,7 +76,7 @@ def test_healthy_is_clear_and_nothing_stays(healthy: Box, tmp_path: Path) -> Non
 
 
 def test_a_picture_where_it_cannot_be_deleted(healthy: Box, tmp_path: Path) -> None:
-    told = probe(healthy, tmp_path, mastodon_probe_media="always")
+    told = probe(healthy, tmp_path, mastodon_probe_media="always", mastodon_probe_url="https://mastodon.test")
     assert told["works"] and set(told["probe_post"]["posts"]) == {"plain", "unicode", "media"}, told
     old = healthy.suite == "bookworm"
     assert [entry.get("gone_within_seconds") for entry in told["probe_post"]["left"]] == ([2 * 86400] if old else []), told
@@ -150,7 +150,7 @@ def traced(box: Box, folder: Path, request_id: str) -> list[str]:
     ansible(playbook, "-i", inventory(folder, box), "-e", f"request_id={request_id}", "-e", f"mastodon_report_dir={folder / 'report'}")
     trace = json.loads((folder / "report" / "trace.json").read_text())
     assert any(request_id in line["text"] for line in trace["lines"]), trace
-    return [finding["id"] for finding in trace["findings"]]
+    return [finding["id"] for finding in trace["findings"]] or [line["text"][:300] for line in trace["lines"]]
 
 
 FAULTS = {
@@ -182,8 +182,10 @@ def test_what_fails_is_explained_and_leads_to_its_request(fault: str, suite: str
         if step != "reach":
             assert any(entry["fact"] == "logs.exceptions" for entry in finding["evidence"] if "fact" in entry), finding
             assert cause in traced(box, tmp_path, request[1])
+        # Mastodon before 4.4 deletes an upload that no post has by itself, later: the one beside the posts that were refused is still there.
+        stays = suite == "bookworm" and fault == "encoding_latin1"
         if fault != "database_filesystem_full":
-            assert left_in_database(box) == NOTHING
+            assert left_in_database(box, 5 if stays else 15) == ("0", "1" if stays else "0")
 
 
 @pytest.mark.thorough
