@@ -32,6 +32,7 @@ class Libraries:
 
     def __init__(self) -> None:
         self._told: Dict[Tuple[str, str], Tuple[str, int]] = {}
+        self._last: Dict[str, Tuple[str, str]] = {}  # Sidekiq writes its prefix before the first backtrace line only
         self._mailing: Dict[Tuple[str, str], bool] = {}  # threads that send mail
 
     def job(self, source: str, line: Line) -> None:
@@ -52,11 +53,16 @@ class Libraries:
         if len(self._told) >= _OPEN_LIMIT:
             del self._told[next(iter(self._told))]
         self._told[key] = (text, 0)
+        if len(self._last) >= _OPEN_LIMIT:
+            del self._last[next(iter(self._last))]
+        self._last[source] = key
         return ""
 
     def frame(self, source: str, line: Line) -> str:
         """What was told before with the service behind it, at the first backtrace line that shows it; else empty."""
         key = (source, line.id or line.thread)
+        if not key[1]:
+            key = self._last.get(source, key)
         known = self._told.get(key)
         if known is None:
             return ""

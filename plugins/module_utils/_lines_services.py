@@ -35,13 +35,39 @@ _APACHE = re.compile(
 _ACCESS = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "([A-Z]{1,20}) ?([^"]*)" (\d{3})\b')
 _ACCESS_ODD = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "()([^"]*)" (\d{3})\b')
 _ACCESS_ADDED = re.compile(r' (upstream_status|request_id)="([\w, :-]{1,100})"')
+_CADDY = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+\t(WARN|ERROR|FATAL)\t[\w.]+\t([^\t{]{1,2000})")  # on a terminal
+_HAPROXY = re.compile(
+    r"(?:[0-9A-Fa-f:.]{2,45}|unix):\d+ \[[\w/:.]+\] \S+ ([\w.-]+/[\w.<>-]+) (?:-?\d+/){4}\+?-?\d+ (\d{3}|-1) \+?\d+ - - "
+    r"([A-Za-z-]{2})[A-Za-z-]{2} "
+)
+_HAPROXY_SERVER = re.compile(
+    r"(?:(?:\[\w+\] {1,4})?(?:\S+ )?\(\d+\) : )?(?:Server [\w.-]+/[\w.-]+ is (?:DOWN|UP|going)|(?:[Pp]roxy|[Bb]ackend) \S+ has no server)"
+)
+_GATEWAY = re.compile(r"50\d [A-Z][\w -]{2,40}\Z")
+_TRAEFIK = re.compile(  # its debug log; a visitor's words stand behind, if at all
+    r"(?:time=\"[^\"]{1,40}\" level=\w+ msg=\"'50\d [\w -]{1,40}' caused by: |\S+ \w{3} \S*traefik\S* > 50\d [\w -]{1,40} error=\"?)"
+    r"([^\"]{1,200})"
+)
 _POSTGRES = re.compile(
     r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{1,6})? ([A-Z]{1,5}|[+-]\d\d(?::?\d\d)?) (?:\[(\d+)(?:-\d+)?\]:? ?)?(?:[^:]{0,200}? ?))?"
     r"\b(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION"
     r"|FEHLER|WARNUNG|HINWEIS|PANIK|ANWEISUNG|TIPP|ZUSAMMENHANG"
-    r"|ERREUR|ATTENTION|PANIQUE|JOURNAL|INSTRUCTION|DÉTAIL|ASTUCE|CONTEXTE|REQUÊTE|DEBUG) ?: +(.*)",
+    r"|ERREUR|ATTENTION|PANIQUE|JOURNAL|INSTRUCTION|DÉTAIL|ASTUCE|CONTEXTE|REQUÊTE|DEBUG"
+    r"|错误|致命错误|灾难性错误|警告|日志|오류|치명적오류|손상|경고|로그|ОШИБКА|ВАЖНО|ПАНИКА|ПРЕДУПРЕЖДЕНИЕ|СООБЩЕНИЕ|ERRORE|FATALE|PANICO|ATTENZIONE"
+    r"|文|語句|语句|명령 구문|ОПЕРАТОР|SENTENCIA|ISTRUZIONE|詳細|详情|상세정보|ПОДРОБНОСТИ|DETALLE|DETTAGLI"
+    r"|ヒント|提示|힌트|ПОДСКАЗКА|SUGGERIMENTO|文脈|上下文|내용|КОНТЕКСТ|CONTEXTO|CONTESTO) ?: +(.*)",
     re.S,
 )
+_PG_WORDS = {  # of the languages that only _languages.py knows
+    **dict.fromkeys("错误 오류 ОШИБКА ERRORE".split(), "ERROR"),
+    **dict.fromkeys("致命错误 치명적오류 ВАЖНО FATALE".split(), "FATAL"),
+    **dict.fromkeys("灾难性错误 손상 ПАНИКА PANICO".split(), "PANIC"),
+    **dict.fromkeys("警告 경고 ПРЕДУПРЕЖДЕНИЕ ATTENZIONE".split(), "WARNING"),
+    **dict.fromkeys("日志 로그 СООБЩЕНИЕ".split(), "LOG"),
+    **dict.fromkeys("文 語句 语句 ОПЕРАТОР SENTENCIA ISTRUZIONE".split() + ["명령 구문"], "STATEMENT"),
+    **dict.fromkeys("詳細 详情 상세정보 ПОДРОБНОСТИ DETALLE DETTAGLI".split(), "DETAIL"),
+    **dict.fromkeys("文脈 上下文 내용 КОНТЕКСТ CONTEXTO CONTESTO".split(), "CONTEXT"),
+}
 _PG_SEVERITY = {
     **dict.fromkeys(("ERROR", "FEHLER", "ERREUR"), "error"),
     **dict.fromkeys(("FATAL", "PANIC", "PANIK", "PANIQUE"), "fatal"),
@@ -72,7 +98,7 @@ _KILLED = re.compile(r"(Memory cgroup out of memory|Out of memory(?: \([^)]*\))?
 
 
 def proxy(text: str) -> Line:
-    """nginx error log, access log (combined and close relatives), Apache error log."""
+    """nginx error log, access log (combined and close relatives), error logs of Apache, Caddy, HAProxy and Traefik."""
     match = _NGINX.match(text)
     if match:
         date, level, connection, message = match.groups()
@@ -97,7 +123,17 @@ def proxy(text: str) -> Line:
         return Line("text", told, _level(level), "", "", None if base is None else base + fraction(digits), fields)
     if text.startswith("{"):
         return _caddy(text)
-    return Line("text", text if text.startswith(("nginx: ", "AH0", "apache2: ", "httpd: ")) else "")
+    console = _CADDY.match(text)
+    if console:
+        return Line("text", console.group(2), console.group(1).lower())
+    haproxy = _HAPROXY.match(text)
+    if haproxy:  # whom it asked, how that ended, what it answered; the request and its headers stand behind
+        return Line("text", "haproxy: {0} {2} {1}".format(*haproxy.groups()))
+    traefik = _TRAEFIK.match(text)
+    if traefik:
+        return Line("text", traefik.group(1), "error")
+    ours = text.startswith(("nginx: ", "AH0", "apache2: ", "httpd: ")) or _HAPROXY_SERVER.match(text)
+    return Line("text", text if ours else "")
 
 
 def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
@@ -127,7 +163,11 @@ def _caddy(text: str) -> Line:
         record = json.loads(text)
     except (ValueError, RecursionError):
         return Line("text", "")
-    if not isinstance(record, dict) or record.get("level") not in ("warn", "error", "fatal", "panic"):
+    if not isinstance(record, dict):
+        return Line("text", "")
+    if record.get("level") == "debug" and _GATEWAY.match(str(record.get("message") or record.get("msg"))):  # Traefik, of its backend
+        return Line("text", str(record.get("error"))[:LIMIT], "error")
+    if record.get("level") not in ("warn", "error", "fatal", "panic"):
         return Line("text", "")
     request, stamp = record.get("request"), record.get("ts")
     fields = {"server": str(request.get("host") or "").partition(":")[0].lower()} if isinstance(request, dict) else {}
@@ -141,11 +181,12 @@ def _level(word: str) -> str:
 
 
 def postgres(text: str) -> Line:
-    """PostgreSQL's stderr log (Debian: ``%m [%p] %q%u@%d``), severities in English, German and French."""
+    """PostgreSQL's stderr log (Debian: ``%m [%p] %q%u@%d``), severities in English, German, French and the languages of _languages.py."""
     match = _POSTGRES.match(text)
     if match is None:
         return Line("more", text)
     date, digits, zone, _pid, word, message = match.groups()
+    word = _PG_WORDS.get(word, word)
     when, fields = _zoned(date, zone, digits) if date else (None, {})
     if word in _PG_STRANGE and not DETAIL.match(f"{word}:  {message}"):
         return Line("statement", "", "info", "", "", when, fields)

@@ -14,6 +14,7 @@ import re
 
 from typing import Match
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._languages import english
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
 
 APPLICATION = ("web", "sidekiq", "streaming", "command")
@@ -63,9 +64,10 @@ _METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prin
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
     r"((?:ERROR|ERREUR|FEHLER): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
-    r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau)\b[^\"«»:]*).*",
+    r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor|literal|sintaxis|sintassi)\b[^\"«»:]*).*",
     re.S,
 )
+_OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
 
@@ -76,6 +78,16 @@ def ours(name: str) -> bool:
 
 def heard(origin: str, line: Line) -> str:
     """The text signatures are matched on; "" when nothing of the line is ours."""
+    text = _heard(origin, line)
+    if not (origin in ("database", "command") or not text.isascii() or "FATAL" in text):
+        return text
+    said = english(text)
+    if origin == "database" and said == text and _OTHER_SCRIPT.search(text):
+        return said.partition('"')[0]  # a language nobody knows here: behind the quote may stand whatever was in a row
+    return said
+
+
+def _heard(origin: str, line: Line) -> str:
     if origin not in APPLICATION:
         return _VALUE.sub(r"\1…", line.text) if origin == "database" else line.text
     if origin == "command":  # its owner ran it and pasted what it printed: no visitor can write into that

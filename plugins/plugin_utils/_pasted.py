@@ -33,6 +33,16 @@ _QUOTE = re.compile(
     r"> {0,2}(?=[●○×*] \S+\.service|\s+(?:Active|Loaded|Process|Main PID):"
     r"|[^\W\d_]{3,5}\.? {1,2}\d{1,2} \d\d:\d\d|\[[0-9a-f]{8}-|\d{4}-\d\d-)"
 )
+# A date that somebody cut off, or ``journalctl -o cat``: only programs that nothing else begins with.
+_BARE = re.compile(
+    r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*)\[(\d{1,8})\]: ?"
+)
+# Sidekiq's web UI: the page of a job has class and message of its error in two lines, lists of jobs have both at the end of one.
+_JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
+_ERROR_MESSAGE = re.compile(r"\s*Error Message(?::|\t| {2,})\s*(\S.{0,4000})")
+_RETRY = re.compile(
+    r"(?:[^\t]{1,40}\t){1,3}(?:default|push|ingress|mailers|pull|scheduler|fasp)\t([A-Z][\w:]{2,120})\t[^\t]*\t([A-Z][\w:]{2,100}): (.*)"
+)
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
 
@@ -58,14 +68,38 @@ class Pasted:
         self._time = 0.0
         self._container = False
         self._unit = ""
+        self._job: dict[str, str] = {}  # of a page of Sidekiq's web UI
 
     def add(self, raw: bytes) -> None:
         line = strip_prefix(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
+        bare = _BARE.match(line.text) if not line.identifier else None
+        if bare:
+            line = line._replace(text=line.text[bare.end() :], identifier=bare[1], pid=int(bare[2]))
         composed = bool(line.service) and _FOREMAN.fullmatch(line.service) is None
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
-            self._one(part)
+            prefixed = part.identifier or part.service  # then a service wrote it, not a page
+            if prefixed or not self._of_sidekiq(part):
+                self._one(part)
             self._status(part)
+
+    def _of_sidekiq(self, line: Stripped) -> bool:
+        """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
+        named, said, retry = _JOB_FIELD.match(line.text), _ERROR_MESSAGE.match(line.text), _RETRY.match(line.text)
+        if named:
+            self._job[named[1]] = named[2]
+        elif said and "Error Class" in self._job:
+            self._failed(line, self._job.pop("Job", "unknown"), self._job.pop("Error Class"), said[1])
+        elif retry:
+            self._failed(line, *retry.groups())
+        else:
+            return False
+        return True
+
+    def _failed(self, line: Stripped, job: str, name: str, message: str) -> None:
+        prefix = time.strftime("%Y-%m-%dT%H:%M:%S.000Z pid=1 tid=ui", time.gmtime(self._time))
+        for text in (f"{prefix} class={job} jid=000000000000 elapsed=0 INFO: fail", f"{prefix} WARN: {name}: {message}"):
+            self._one(line._replace(text=text, identifier="sidekiq"))
 
     def _status(self, line: Stripped) -> None:
         """``systemctl status`` names the unit in one line and its state in another: what systemd itself would log of it in one."""

@@ -74,7 +74,14 @@ PLACES = [
     ("proxy", '{{"level":"error","msg":"x","request":{{"uri":"/{quoted}","headers":{{"User-Agent":["{quoted}"]}}}}}}'),
     ("proxy", "[Fri Jan 02 03:04:05.678901 2026] [core:error] [pid 1:tid 2] [client 192.0.2.1:1] AH00126: Invalid URI in request GET /{} HTTP/1.1"),
     ("proxy", "[Fri Jan 02 03:04:05.678901 2026] [core:error] [pid 1] [client 192.0.2.1:1] AH00128: File does not exist: /x, referer: {}"),
+    ("proxy", "192.0.2.1:5000 [02/Jan/2026:03:04:05.678] https~ m/web1 0/0/0/9/9 200 9 - - ---- 9/9/1/1/0 0/0 {{m.example|{url}}} \"GET /{url} HTTP/1.1\""),
+    ("proxy", 'time="2026-01-02T03:04:05Z" level=debug msg="begin ServeHttp on request" Request="{quoted}"'),
+    ("proxy", '2026/01/02 03:04:05.678\tERROR\thttp.log.error\tEOF\t{{"request": {{"uri": "/{quoted}"}}}}'),
     ("database", '2026-01-02 03:04:05.678 UTC [12] m@m ERROR:  invalid input syntax for type bigint: "{}"'),
+    ("database", '2026-01-02 03:04:05.678 JST [12] ERROR:  "bigint"型の入力構文が不正です: "{}"'),
+    ("database", "2026-01-02 03:04:05.678 CET [12] ERROR:  la sintaxis de entrada no es válida para tipo bigint: «{}»"),
+    ("database", "2026-01-02 03:04:05.678 JST [12] 文:  SELECT '{}'"),
+    ("database", "2026-01-02 03:04:05.678 CET [12] DETALLE:  Ya existe la llave (uri)=({})."),
     ("database", "2026-01-02 03:04:05.678 UTC [12] m@m STATEMENT:  SELECT '{}'"),
 ]  # fmt: skip
 

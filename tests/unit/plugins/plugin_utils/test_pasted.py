@@ -183,3 +183,20 @@ def test_what_docker_compose_prints_is_not_systemd() -> None:
     lines = """Starting mastodon_db_1 ... done
 /opt/x.rb:1:in `y': `secret_key_base` for production environment must be a type of String` (ArgumentError)"""
     assert roots(explained(lines)) == ["secrets_missing"]
+
+
+def test_a_job_on_a_page_of_sidekiqs_web_ui() -> None:
+    lines = """Queue\tmailers
+Job\tActionMailer::MailDeliveryJob
+Arguments\t"UserMailer"
+Error Class\tEOFError
+Error Message\tend of file reached"""
+    assert roots(explained(lines)) == ["smtp_failure"]
+    of_a_service = "\n".join(f"web-1 | {line}" for line in lines.replace("EOFError", "Errno::ENOSPC").splitlines())
+    assert roots(explained(of_a_service)) == []
+
+
+def test_lines_whose_date_was_cut_off() -> None:
+    assert roots(explained("social systemd[1]: mastodon-web.service: Failed at step CHDIR spawning /x: No such file or directory")) == [
+        "unit_misconfigured"
+    ]

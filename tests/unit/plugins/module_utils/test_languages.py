@@ -1,0 +1,42 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages of other languages are heard in English, with the names in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import _languages
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FATAL:  lo siento, ya tenemos demasiados clientes", "FATAL:  sorry, too many clients already"),
+        ("ERROR:  列accounts.hide_collectionsは存在しません", 'ERROR:  column "accounts.hide_collections" does not exist'),
+        ('роль "mastodon" не существует', 'role "mastodon" does not exist'),
+        ('"mastodon" 롤(role) 없음', 'role "mastodon" does not exist'),
+        ("-bash: bundle : commande introuvable", "-bash: bundle: command not found"),
+        ("tar: x: write: 设备上没有空间", "tar: x: write: No space left on device"),
+        ("何か別のこと", "何か別のこと"),
+        ("the database system is starting up", "the database system is starting up"),
+    ],
+)
+def test_what_is_known_is_said_in_english(text: str, said: str) -> None:
+    assert _languages.english(text) == said
+
+
+def test_every_translation_is_found_by_the_text_it_is_looked_for_by() -> None:
+    assert all(len(literal) >= 3 for literal, _pattern, _said in _languages._ALL)
+    assert {said for _literal, _pattern, said in _languages._ALL} == {said for said, _others in _languages._SAID}
+
+
+def test_severities_of_other_languages_and_values_of_strangers() -> None:
+    line = parse("database", "2026-01-02 03:04:05 MSK [12] ВАЖНО:  извините, уже слишком много клиентов")
+    assert line.severity == "fatal" and heard("database", line) == "FATAL:  sorry, too many clients already"
+    assert parse("database", "2026-01-02 03:04:05 JST [12] 文:  SELECT 'x'").kind == "statement"
+    odd = parse("database", '2026-01-02 03:04:05 JST [12] ERROR:  型の入力構文が不正です: "No space left on device"')
+    assert "No space" not in heard("database", odd)
