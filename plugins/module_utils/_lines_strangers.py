@@ -68,6 +68,7 @@ _VALUE = re.compile(
     re.S,
 )
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
+_IN_QUOTES = re.compile('".*"|".*')
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
 
@@ -81,10 +82,11 @@ def heard(origin: str, line: Line) -> str:
     text = _heard(origin, line)
     if not (origin in ("database", "command") or not text.isascii() or "FATAL" in text):
         return text
-    said = english(text)
-    if origin == "database" and said == text and _OTHER_SCRIPT.search(text):
-        return said.partition('"')[0]  # a language nobody knows here: behind the quote may stand whatever was in a row
-    return said
+    if origin == "database" and _OTHER_SCRIPT.search(text):
+        around = _IN_QUOTES.sub('"…"', text)
+        if english(around) == around:  # nobody here knows what it says: in the quotes may stand whatever was in a row
+            return text.partition('"')[0]
+    return english(text)
 
 
 def _heard(origin: str, line: Line) -> str:
