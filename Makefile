@@ -37,7 +37,7 @@ lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, change log
 	@tools/test lint
 unit: ## unit tests
 	@tools/test unit
-sanity: ## ansible-test sanity on every supported ansible-core that this machine can run
+sanity: ## ansible-test sanity on the oldest and the newest supported ansible-core
 	@tools/test sanity
 testbed: ## container engine and the images of the stand-in Mastodon servers
 	@tools/test testbed
@@ -47,7 +47,7 @@ molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
 	@tools/test testbed molecule
 live: ## one real fault after the other, each in a fresh server: named; one for each fix: cured, proven, taken back
 	@tools/test testbed live
-thorough: ## the same in both releases, with the cures that take long and every special case of every fix (hours)
+thorough: ## the same in both releases, with the cures that take long and every special case of every fix, and all of sanity (hours)
 	@tools/test testbed thorough
 bench: ## the figures that must hold, printed
 	@tools/test testbed bench

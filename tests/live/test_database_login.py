@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from live import SUITES, Box, diagnose
+from live import ONE_SUITE, Box, diagnose
 
 PASSWORD = "standin-database-password"
 REACHED = {"db_connection_refused", "db_auth_failed", "encoding_not_utf8", "pending_migrations"}
 SUBSETS = '{"mastodon_gather_subset": ["database", "environment", "services", "logs"]}'
 
 
-@pytest.fixture(scope="module", params=SUITES)
+@pytest.fixture(scope="module", params=ONE_SUITE)
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     with Box.start(request.param) as started:
         started.ready()

@@ -182,7 +182,7 @@ def test_what_fails_is_explained_and_leads_to_its_request(fault: str, suite: str
         if step != "reach":
             assert any(entry["fact"] == "logs.exceptions" for entry in finding["evidence"] if "fact" in entry), finding
             assert cause in traced(box, tmp_path, request[1])
-        # Mastodon before 4.4 deletes an upload that no post has by itself, later: the one beside the posts that were refused is still there.
+        # Before 4.4 Mastodon deletes an upload that no post has by itself, later: the one beside the refused posts is still there.
         stays = suite == "bookworm" and fault == "encoding_latin1"
         if fault != "database_filesystem_full":
             assert left_in_database(box, 5 if stays else 15) == ("0", "1" if stays else "0")
