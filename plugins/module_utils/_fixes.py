@@ -46,6 +46,7 @@ FIXES = {
     "cover_queues": Fix("change", "configuration"),
     "set_stop_timeout": Fix("change", "configuration"),
     "reset_log_level": Fix("change", "configuration"),
+    "sync_clock": Fix("change", "configuration"),
     "restart_services": Fix("restart", "services"),
     "start_services": Fix("start", "services"),
 }
@@ -92,7 +93,8 @@ _OTHER = (
 )
 # They know containers, or have to do with the host alone. Whatever is not named here is refused, also a fix that is new.
 ALSO_IN_CONTAINERS = frozenset((
-    "reclaim_disk", "add_swap", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services", "start_services"))
+    "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
+    "start_services"))
 
 
 def why_not_in_containers(fix: str) -> tuple[str, str] | None:

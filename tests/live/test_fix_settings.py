@@ -15,6 +15,7 @@ from proof import differences, picture, prove
 
 ENV = "/home/mastodon/live/.env.production"
 CONF = "/etc/redis/redis.conf"
+CONTAINER = "this host is a container (docker) and has the clock of the machine it runs on: a time service must keep it there"
 FIXES = ("fix_redis_policy", "set_trusted_proxies")
 
 
@@ -49,3 +50,7 @@ def test_settings_are_mended_and_come_back(tmp_path: Path) -> None:
         box.run("redis-cli config set maxmemory 1500kb")
         step, _run = apply(box, tmp_path, "fix_redis_policy")
         assert step["state"] == "refused" and "raise maxmemory first" in step["reason"], step
+
+        # The clock is the engine's, and nobody keeps that of a test machine.
+        for step in (foresee(box, tmp_path, "sync_clock"), apply(box, tmp_path, "sync_clock")[0]):
+            assert (step["state"], step["reason"], step["changes"]) == ("refused", CONTAINER, []) or step["state"] == "nothing", step

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         set_stop_timeout,
         set_trusted_proxies,
         start_services,
+        sync_clock,
         tune_concurrency,
     )
 
