@@ -47,7 +47,7 @@ class Libraries:
     def told(self, source: str, line: Line, text: str) -> str:
         """A line that is no backtrace line; ``text``: what may be heard of it. Returned with the service when the job tells it, else ""."""
         key = (source, line.id or line.thread)
-        if line.thread and (str(line.fields.get("job", "")).startswith(_MAILER) or (source, line.thread) in self._mailing):
+        if str(line.fields.get("job", "")).startswith(_MAILER) or line.thread and (source, line.thread) in self._mailing:
             self._told.pop(key, None)
             return f"{text} [smtp]"
         if len(self._told) >= _OPEN_LIMIT:

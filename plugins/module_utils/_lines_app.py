@@ -47,6 +47,10 @@ _ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"e
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+)(" + _CLASS + r"): (.*)", re.S)  # a table of failed jobs: job, error, arguments
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
+_PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
+    r"(?:\[[\w:]{1,120}\] \[[0-9a-f-]{36}\] )?(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120}) \(Job ID: [0-9a-f-]{36}\)"
+    r".{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*?)\)[:.]?\s*$", re.S
+)  # fmt: skip
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
@@ -120,6 +124,10 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
         return Line("text", message, severity, rid, "", when)
     if message.startswith(("LINE ", "DETAIL:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")):
         return Line("statement", "", severity, rid, "", when)
+    performed = _PERFORMED.match(message)
+    if performed:
+        fields = dict(_named(performed.group(2), performed.group(3)), job=performed.group(1), single=True)
+        return Line("exception", message, "error", "", "", when, fields)
     again = _AGAIN.match(message)
     if again:  # Rails 7.1 and newer, before details of an error that it has counted in the lines above
         return Line("text", "{class}: {message}".format(**_named(*again.groups())), severity, rid, "", when)

@@ -63,6 +63,8 @@ PLACES = [
     ("sidekiq", KIQ8 + "Errno::EROFS: {} (OpenSSL::SSL::SSLError)"),
     ("sidekiq", KIQ7 + '{{"context":"Job raised exception","job":{{"class":"X","args":["{quoted}"],"jid":"0123456789abcdef01234567",'
      '"error_class":"HTTP::Error","error_message":"{quoted}"}}}}'),
+    ("sidekiq", f"[ActiveJob] [X::Y] [{RID}] Error performing X::Y (Job ID: {RID}) from Sidekiq(push) in 1.5ms: HTTP::Error ({{}}):"),
+    ("sidekiq", f'[ActiveJob] [X::Y] [{RID}] Performing X::Y (Job ID: {RID}) from Sidekiq(push) with arguments: "{{quoted}}"'),
     ("streaming", '{{"level":"info","time":1767323045678,"req":{{"id":"{quoted}","url":"/{quoted}"}},"msg":"request completed"}}'),
     ("streaming", '{{"level":"error","time":1767323045678,"err":{{"type":"SyntaxError","message":"{quoted}"}},"msg":"Error parsing message"}}'),
     ("proxy", NGINX + 'open() "/x/public/{}" failed (2: No such file or directory), client: 192.0.2.1, server: m.example, request: "GET / '
