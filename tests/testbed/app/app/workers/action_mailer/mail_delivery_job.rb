@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Not Mastodon's by name: mail goes out as its own does, by the gem mail and the same settings.
-class Standin::MailWorker
+# Named as the job that Rails sends Mastodon's mail with: it goes out as that does, by the gem mail and the same settings.
+class ActionMailer::MailDeliveryJob
   include Sidekiq::Worker
   sidekiq_options queue: 'mailers'
 
