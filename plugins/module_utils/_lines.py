@@ -58,6 +58,7 @@ _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:
 _SENDER = re.compile(r"(?:[\w.-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\d{1,8})\])?: ?")
 _DYNO = re.compile(r"(?:app|heroku|host)\[([\w.-]{1,60})\](?:: | \w+ \[\w+\] ?)")  # Heroku and its kin
 _KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
+_KERNEL_DATE = re.compile(r"\[[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})\] (?!\[)")  # dmesg -T; Apache goes on with [
 _WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
 
 
@@ -101,6 +102,10 @@ def strip_prefix(line: str) -> Stripped:
             hms = ":".join(syslog.group(3, 4, 5))
             at = month_epoch(syslog.group(1), int(syslog.group(2)), hms)
             return Stripped(after[sender.end() :], at, sender.group(1), int(sender.group(2) or 0), service)
+    dated = _KERNEL_DATE.match(text)
+    if dated:
+        month, day, hms, year = dated.groups()
+        return Stripped(text[dated.end() :], month_epoch(month, int(day), hms, int(year)), "kernel", 0, service)
     kernel = _KERNEL_TIME.match(text)
     return Stripped(text[kernel.end() :], when, "kernel", 0, service) if kernel else Stripped(text, when, service=service)
 

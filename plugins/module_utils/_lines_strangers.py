@@ -41,6 +41,9 @@ _TOLD = re.compile(
     r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
+_FORGED = "ActionController::InvalidAuthenticityToken"
+# A visitor may send any Origin, but with the name of this server and another scheme only if the proxy keeps the scheme to itself.
+_OTHER_SCHEME = re.compile(r"HTTP Origin header \(https://([\w.:-]{1,255})\) didn't match request\.base_url \(http://\1\)")
 _SPOOFED = "ActionDispatch::RemoteIp::IpSpoofAttackError"
 # The push services of browsers, who answer that our key is not the one the subscription was made with.
 _PUSH = re.compile(
@@ -119,6 +122,9 @@ def _raised(name: str, message: str) -> str:
     if name == _SPOOFED:
         spoofed = _BEHIND.match(message)
         return f"{name}:{spoofed.group(1)}" if spoofed and spoofed.group(1) else name
+    if name == _FORGED:
+        origin = _OTHER_SCHEME.match(message)
+        return name + (": HTTP Origin header … match request.base_url" if origin else "")
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         return f"{name}: {refused.group(1)}" if refused else name

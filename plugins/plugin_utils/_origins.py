@@ -100,6 +100,8 @@ class Origins:
         shape = next((origin for pattern, origin in _SHAPES if pattern.match(line.text)), "")
         if shape == "web" and self._whole == "sidekiq" and "method=" not in line.text[:200]:
             shape = "sidekiq"  # Rails in a process of Sidekiq tags its lines the same way
+        if shape == "streaming" and self._whole == "command" and line.text.startswith("info "):
+            shape = "command"  # yarn says it too
         name = line.service or line.identifier
         if not name:
             return shape

@@ -23,6 +23,7 @@ DEPLOYMENTS = ("systemd", "docker")
 # Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
 _VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?") for before in (r"\+", r"(?<![\d.])"))
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
+_CONTAINERS = re.compile(r"\b(?:docker|podman|kubectl|kubernetes)\b", re.IGNORECASE)
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
@@ -191,4 +192,5 @@ def facts_of_case(case: Case, signatures: t.Mapping[str, t.Mapping[str, t.Any]],
     pasted = Pasted(signatures, whole if whole != AUTO else origin_of_whole(case.where))
     for line in case.lines.splitlines():
         pasted.add(line.encode("utf-8", "surrogateescape"))
-    return pasted.facts(case.id, case.version, case.deployment)
+    in_containers = _CONTAINERS.search(case.where) and case.deployment not in DEPLOYMENTS
+    return pasted.facts(case.id, case.version, "docker" if in_containers else case.deployment)

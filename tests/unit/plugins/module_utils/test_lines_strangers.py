@@ -36,6 +36,7 @@ PLACES = [
     ("web", f"{RAILS}[{RID}] [ActionDispatch::HostAuthorization::DefaultResponseApp] Blocked hosts: m.example, {{}}"),
     ("web", "I, [2026-01-02T03:04:05.678901 #1234]  INFO -- : Rate limit hit (throttle): 192.0.2.1 GET /{}"),
     ("web", f"[{RID}] Rate limit hit (throttle): 192.0.2.1 POST /auth/sign_in?user={{}}"),
+    ("web", f"{RAILS}[{RID}] ActionController::InvalidAuthenticityToken (HTTP Origin header ({{}}) didn't match request.base_url (https://m.example)):"),
     ("web", f'{RAILS}[{RID}] ActionController::RoutingError (No route matches [GET] "/{{}}"):'),
     ("web", f'{RAILS}[{RID}] ActionController::BadRequest (Invalid query parameters: {{}}):'),
     ("web", f'{RAILS}[{RID}] ActionDispatch::RemoteIp::IpSpoofAttackError (IP spoofing attack?! HTTP_CLIENT_IP="{{}}"):'),
