@@ -33,19 +33,7 @@ def test_the_documentation_has_a_row_for_each() -> None:
     assert (ROOT / "docs" / "known-issues.md").read_text(encoding="utf-8") == made, "run: tools/known-issues > docs/known-issues.md"
 
 
-# Known from logs alone so far: no fault plants them on the testbed yet, and no case of the repository's own corpus holds their lines.
-# To be emptied; a new known issue comes with its fault.
-NOT_PLANTED_YET = set(
-    """
-    app_bug_fixed_upstream app_tmp_permissions assets_build_oom ca_certificates_outdated command_env_not_loaded command_run_as_wrong_user
-    db_slow debug_log_level fd_exhausted gem_missing index_corruption libvips_too_old migration_failed
-    native_gem_stale node_modules_missing node_version_mismatch
-    secrets_changed sidekiq_stuck stop_timeout_too_short unit_misconfigured
-    yarn_corepack_missing
-    """.split()
-)
-
-# For good: what the testbed cannot be made to have.
+# What the testbed cannot be made to have.
 CANNOT_BE_PLANTED = {
     "clock_skew": "a container has no clock of its own",
     "elasticsearch_incompatible": "Debian has no search server",
@@ -68,16 +56,16 @@ def test_each_is_planted_for_real() -> None:
     # What is nobody's fault is shown to be none in tests/live/test_noise.py.
     noise = {name for name, issue in CATALOGUE.items() if issue.noise}
     faults = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "faults").glob("*/fault.yml")]
-    planted = {fault["cause"] for fault in faults if not fault.get("unproven", False)}
+    planted = {fault["cause"] for fault in faults}
     fleet = {name for name, issue in CATALOGUE.items() if issue.fleet}
     # Between hosts: planted on three of them, by a test of its own.
     split = (ROOT / "tests" / "live" / "test_split_install.py").read_text(encoding="utf-8")
     assert [name for name in fleet if f'("fleet", "{name}")' not in split] == []
     # Symptoms: they show in nearly every fault, and alone only for what nobody knows (of the probe: tests/live/test_post_probe.py).
     symptoms = {"web_errors_5xx", "posting_fails", "post_text_damaged", "media_post_fails", "probe_left_posts"}
-    shown = planted | NOT_PLANTED_YET | PLANTED_ON_COMPOSE | set(CANNOT_BE_PLANTED)
+    shown = planted | PLANTED_ON_COMPOSE | set(CANNOT_BE_PLANTED)
     assert shown == set(CATALOGUE) - symptoms - fleet - noise
-    assert not planted & (NOT_PLANTED_YET | set(CANNOT_BE_PLANTED))
+    assert not planted & set(CANNOT_BE_PLANTED)
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
