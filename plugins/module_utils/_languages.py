@@ -15,7 +15,7 @@ from typing import List, Match, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import literals
 
-_NAME = r"[«\"“]? ?([^\s«»\"“”,:]{1,120})[»\"”]?"
+_NAME = r"[«\"\u201c]? ?([^\s«»\"\u201c\u201d,:]{1,120})[»\"\u201d]?"
 _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for the C library and the shell a few more
     (
         'relation "NAME" does not exist',
@@ -208,7 +208,7 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
         r"|: (?:Kommando|Befehl) nicht gefunden\.?| ?: commande introuvable",
     ),
 )
-_FIRST_NAME = re.compile(r"[«\"“] ?([^\s«»\"“”,:]{1,120})|(?:[列칼럼]|columna|colonna|столбец) ?([\w.]{3,120}?)(?:は|\s|\Z)")
+_FIRST_NAME = re.compile(r"[«\"\u201c] ?([^\s«»\"\u201c\u201d,:]{1,120})|(?:[列칼럼]|columna|colonna|столбец) ?([\w.]{3,120}?)(?:は|\s|\Z)")
 
 
 def _alternatives(ascii_only: bool) -> List[Tuple[str, str, str]]:

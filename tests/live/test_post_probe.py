@@ -43,9 +43,9 @@ def probe(box: Box, folder: Path, **changes: Any) -> dict[str, Any]:
     """The result of the module alone."""
     given = json.loads((folder / "probe.json").read_text()) if options(box, folder, **changes) else {}
     arguments = {name.removeprefix("mastodon_probe_"): value for name, value in given.items() if name != "mastodon_probe_post"}
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"fediops.mastodon.mastodon_post_probe": arguments, "register": "probe"}]}]
-    play[0]["tasks"].append({"copy": {"content": "{{ probe | to_json }}", "dest": str(folder / "told.json")}, "delegate_to": "localhost"})  # type: ignore[attr-defined]
-    play[0]["tasks"][0]["ignore_errors"] = True  # type: ignore[index]
+    ask = {"fediops.mastodon.mastodon_post_probe": arguments, "register": "probe", "ignore_errors": True}
+    keep = {"copy": {"content": "{{ probe | to_json }}", "dest": str(folder / "told.json")}, "delegate_to": "localhost"}
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [ask, keep]}]
     (folder / "play.json").write_text(json.dumps(play))
     done = ansible(folder / "play.json", "-i", inventory(folder, box, ansible_pipelining=True))
     assert (folder / "told.json").exists(), done.stdout

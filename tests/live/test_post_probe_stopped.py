@@ -74,10 +74,11 @@ def test_stopped_at_every_request(relay: Relay, when: str) -> None:
 @pytest.mark.thorough
 def test_every_answer_lost_once(relay: Relay) -> None:
     whole = steps(relay)
+    lost: list[str] = []
     for number in range(1, whole + 1):
-        lost = []
+        lost.clear()
 
-        def act(request: Request, now: str, number: int = number, lost: list[str] = lost) -> None:
+        def act(request: Request, now: str, number: int = number) -> None:
             if (request.number, now) == (number, "after"):
                 lost.append(f"{request.method} {request.path}")
                 raise Lost
