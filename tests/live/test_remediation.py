@@ -7,10 +7,10 @@ One by hand: pytest --thorough tests/live/test_remediation.py -k 'postgresql_sto
 
 A fault.yml says `thorough: true` when the short run is to diagnose it only: its cure takes more than two minutes, or another fault is cured
 the same way; `extra: true` when the short run does without it: it has another fault of the same cause, or unit tests judge all that shows
-it, be it a setting or lines that tests/corpus has from the testbed; `suites` where it can be planted. It says how it ends when that is not a cure: `remedy: none` (no known cure is safe: nothing may be
-touched, and why is said), `remedy: refused` (this server cannot be cured this way: the fix says so before it touches anything),
-`remedy: undone` (what was tried did not cure, so it is taken back, with evidence before and after) or `remedy: eased` (more of what there
-is too little of; time does the rest).
+it, be it a setting or lines that tests/corpus has from the testbed; `suites` where it can be planted. It says how it ends when that is not
+a cure: `remedy: none` (no known cure is safe: nothing may be touched, and why is said), `remedy: refused` (this server cannot be cured this
+way: the fix says so before it touches anything), `remedy: undone` (what was tried did not cure, so it is taken back, with evidence before
+and after) or `remedy: eased` (more of what there is too little of; time does the rest).
 """
 
 from __future__ import annotations
