@@ -182,6 +182,7 @@ def test_a_wrong_password_in_the_env_file(project: Project, tmp_path: Path) -> N
 MIGRATION = "class MakeThings < ActiveRecord::Migration[6.1]\n  def change\n    create_table(:things) { |t| t.string :name }\n  end\nend\n"
 
 
+@pytest.mark.thorough
 def test_a_pending_migration_is_run_in_the_container(project: Project, tmp_path: Path) -> None:
     query = ["psql", "-h", "/tmp", "-d", "mastodon_production", "-Atc"]
     project.run("web", "sh", "-c", f"printf '%s' '{MIGRATION}' >db/migrate/20260101000000_make_things.rb")

@@ -157,6 +157,7 @@ def test_too_late_and_killed_for_memory_are_said(tmp_path: Path) -> None:
         assert served(box) == packs
 
 
+@pytest.mark.thorough
 def test_assets_of_a_build_host(tmp_path: Path) -> None:
     with Box.start("trixie") as builder, Box.start("trixie") as box:
         builder.ready()

@@ -151,6 +151,7 @@ def test_two_phases_with_a_dump(suite: str, tmp_path: Path) -> None:
         assert box.psql("SELECT count(*) FROM schema_migrations WHERE version = '20251201000000'") == "1"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suite", ONE_SUITE)
 def test_past_pgbouncer(suite: str, tmp_path: Path) -> None:
     with Box.start(suite) as box:

@@ -157,6 +157,7 @@ def test_a_run_killed_while_it_drains_is_finished_by_the_next(tmp_path: Path) ->
         prove(box)
 
 
+@pytest.mark.thorough
 def test_only_what_hangs_is_restarted(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
@@ -185,6 +186,7 @@ def test_no_job_is_lost_in_restarts_under_load() -> None:
         assert outcome.lost == 0 and outcome.enqueued > 50, outcome
 
 
+@pytest.mark.thorough
 def test_settings_are_set_and_taken_away(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()

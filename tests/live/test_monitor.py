@@ -171,6 +171,7 @@ def test_webhook_trusts_no_stranger_and_follows_no_redirect(tmp_path: Path) -> N
         assert "secret-" not in box.journal(WATCH)
 
 
+@pytest.mark.thorough
 def test_what_was_there_is_there_again(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         ready(box)

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Give Sidekiq jobs the way its client does: enqueue.py WORKER ARGUMENTS COUNT [QUEUE [SECONDS]].
 
+WORKER may be "CLASS as JOB": what ActiveJob wraps, which Sidekiq then logs by its own name.
 ARGUMENTS: JSON, one argument or a list of them; # in it is the number of the job. SECONDS: so long ago.
 """
 
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import time
 
-worker, arguments, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+arguments, count = sys.argv[2], int(sys.argv[3])
+worker, _as, wrapped = sys.argv[1].partition(" as ")
 queue = sys.argv[4] if len(sys.argv) > 4 else "default"
 now = time.time() - int(sys.argv[5] if len(sys.argv) > 5 else 0)
 subprocess.run(["redis-cli", "sadd", "queues", queue], check=True, stdout=subprocess.DEVNULL)
@@ -22,6 +24,7 @@ jobs = [
     json.dumps(
         {
             "class": worker,
+            **({"wrapped": wrapped} if wrapped else {}),
             "args": args if isinstance(args, list) else [args],
             "queue": queue,
             "retry": True,

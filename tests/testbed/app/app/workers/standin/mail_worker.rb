@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Named as the job that Rails sends Mastodon's mail with: it goes out as that does, by the gem mail and the same settings.
-class ActionMailer::MailDeliveryJob
+# Enqueued as what it stands for, the job that Rails sends Mastodon's mail with: it goes out by the gem mail and the same settings.
+class Standin::MailWorker
   include Sidekiq::Worker
   sidekiq_options queue: 'mailers'
 
