@@ -66,10 +66,15 @@ def stacks(linked: Iterable[Linked]) -> list[dict[str, Any]]:
         if stack is not None and entry.record.time - stack.time > OPEN_SECONDS:
             stack = None
         if kind == "exception":
-            if stack is not None and stack.takes_causes and entry.record.origin == "web":
+            told = _told(entry, fields)
+            before = next((one for one in found if entry.job and _is_of_activejob(one, told)), None)
+            if before is not None:
+                before["job"] = told["job"]  # Sidekiq says once more what ActiveJob has told with its frames, and knows whose it is
+                current.pop(key, None)
+            elif stack is not None and stack.takes_causes and entry.record.origin == "web":
                 stack.cause(fields)  # Rails 7.1 and 7.2 list causes in the same shape, the innermost last
             elif len(found) < MOST_STACKS:
-                current[key] = _Stack(_told(entry, fields), entry.record.time)
+                current[key] = _Stack(told, entry.record.time)
                 found.append(current[key].told)
         elif stack is not None and kind == "cause":
             stack.cause(fields)
@@ -80,6 +85,10 @@ def stacks(linked: Iterable[Linked]) -> list[dict[str, Any]]:
     if quick is not None and not found:
         found.append(quick)
     return found
+
+
+def _is_of_activejob(one: dict[str, Any], told: dict[str, Any]) -> bool:
+    return "job" not in one and all(one[key] == told[key] for key in ("class", "message", "origin", "name"))
 
 
 def errors(stack: Iterable[dict[str, Any]]) -> list[str]:
