@@ -43,7 +43,8 @@ def bench(suite: str, folder: Path, pairs: int) -> None:
             seconds: dict[str, list[float]] = {"diagnose": [], "remediate": [], "nothing to do": []}
             tasks = 0
             for _pair in range(pairs):
-                box.run(command)
+                # As on the first day: what was cured three times in a day is not cured again.
+                box.run(f"rm -rf /var/lib/fediops.mastodon/runs; {command}")
                 seconds["diagnose"].append(timed(box, folder, "diagnose")[0])
                 took, output = timed(box, folder, "remediate")
                 seconds["remediate"].append(took)
