@@ -83,7 +83,8 @@ def ours(name: str) -> bool:
 def heard(origin: str, line: Line) -> str:
     """The text signatures are matched on; "" when nothing of the line is ours."""
     text = _heard(origin, line)
-    if not (origin in ("database", "command") or not text.isascii() or "FATAL" in text):
+    translated = origin in ("database", "command") or "FATAL" in text or not text.isascii()
+    if not translated:
         return text
     if origin == "database" and _OTHER_SCRIPT.search(text):
         around = _IN_QUOTES.sub('"…"', text)

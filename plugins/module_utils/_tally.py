@@ -81,6 +81,7 @@ class Tally:
         self.oom_kills: List[Dict[str, Any]] = []
         self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
         self._strange: Dict[str, float] = {}
+        self._performed: Dict[Tuple[str, str, str], float] = {}
         self._libraries = Libraries()
         self._dates: Dict[bytes, float] = {}
         self.foreign: Optional[Callable[[Mapping[str, Any]], bool]] = None  # whether an error line is about another virtual host
@@ -113,6 +114,8 @@ class Tally:
         sample: Optional[str] = None
         if origin == "sidekiq":
             ident = job_of(line, self._threads, source, time) or ""
+            if kind == "exception" and self._said_by_activejob(source, line, time):
+                return
             if kind == "job":
                 self._libraries.job(source, line)
                 if line.fields["word"] == "done":
@@ -149,6 +152,17 @@ class Tally:
             text = self._libraries.frame(source, line)
             if text:
                 self.matcher.see(origin, name, time, text, ident, text)
+
+    def _said_by_activejob(self, source: str, line: Line, time: float) -> bool:
+        """Whether ActiveJob has just told the failure that Sidekiq tells here: it is counted once, where its backtrace is."""
+        failure = (source, line.fields["class"], line.fields["message"])
+        if line.thread or "job" not in line.fields:
+            return 0.0 <= time - self._performed.get(failure, -9.0) < 2.0
+        self._performed.pop(failure, None)
+        self._performed[failure] = time
+        if len(self._performed) > 1024:
+            del self._performed[next(iter(self._performed))]
+        return False
 
     def _of_others(self, origin: str, line: Line) -> bool:
         return origin == "proxy" and bool(line.fields) and self.foreign is not None and self.foreign(line.fields)

@@ -66,7 +66,7 @@ class Relay:
         self.act(request, "before")
         context = ssl._create_unverified_context()  # noqa: SLF001
         answer = b""
-        with context.wrap_socket(socket.create_connection((self._address, 443)), server_hostname="mastodon.test") as link:
+        with context.wrap_socket(socket.create_connection((self._address, 443), timeout=30), server_hostname="mastodon.test") as link:
             link.sendall(request.raw)
             while part := link.recv(65536):
                 answer += part

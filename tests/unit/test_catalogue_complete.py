@@ -68,6 +68,15 @@ def test_each_is_planted_for_real() -> None:
     assert not planted & set(CANNOT_BE_PLANTED)
 
 
+def test_what_the_short_run_leaves_out_is_judged_without_it() -> None:
+    """A cause whose faults are all ``extra`` is named from two logs at least, which unit tests read (test_corpus.py)."""
+    logs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "corpus").glob("*.yml")]
+    cases = [case["cause"] for log in logs for case in log["cases"]]
+    faults = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "faults").glob("*/fault.yml")]
+    in_the_short_run = {fault["cause"] for fault in faults if not fault.get("extra", False)}
+    assert [fault["cause"] for fault in faults if fault["cause"] not in in_the_short_run and cases.count(fault["cause"]) < 2] == []
+
+
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_each_explains_what_people_see(name: str) -> None:
     """Faults that make requests fail say so, else the failed requests would stand beside them as a cause of their own."""
