@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,16 +87,15 @@ def apply(change: Change, path: str, wish: Wish, needs_restart: list[str], warni
         raise Refused("%s: %s" % (path, problem)) from None
     told = (_shown(before, wish), _shown(parse(after.encode("utf-8", "surrogateescape"), {}, gem).values, wish))
     new = not change.exists(path)
-    # The file of a project is read by compose, as root; in the image its user has another number.
-    owner = change.owner() if new and not composed else None
-    if after == text or not change.write(path, after, mode=0o640 if new else None, owner=owner, shown=told):
+    if after == text:
         return
     if composed:
         running = [unit for unit in change.units("web", "sidekiq", "streaming") if "pid" in unit and unit.get("manager") == "compose"]
-        if wish.restart:
-            project.make_anew(change, [unit["service"] for unit in running])
+        with project.made_anew(change, running) if wish.restart else contextlib.nullcontext():
+            change.write(path, after, mode=0o640 if new else None, shown=told)
         needs_restart += [] if wish.restart else [unit["name"] for unit in running]
         return
+    change.write(path, after, mode=0o640 if new else None, owner=change.owner() if new else None, shown=told)
     for unit in change.units("web", "sidekiq", "streaming"):
         if "pid" not in unit:
             continue

@@ -76,27 +76,24 @@ NOT_IN_CONTAINERS = {
     "rebuild_assets": _IMAGE,
     "copy_assets": _IMAGE,
     "install_media_tools": _IMAGE,
-    "set_rails_env": _COMPOSE_FILE,
-    "reset_log_level": _COMPOSE_FILE,
     "set_stop_timeout": _COMPOSE_FILE,
     "tune_concurrency": _COMPOSE_FILE,
     "cover_queues": _COMPOSE_FILE,
     "allow_writes": _COMPOSE_FILE,
-    "fix_media_permissions": (
-        "the volume belongs to the user of the image (991:991), not to one of this host: chown it to that number",
-        "le volume appartient à l'utilisateur de l'image (991:991), pas à un utilisateur de cet hôte : donnez-le à ce numéro",
-    ),
 }
 _OTHER = (
     "this fix was made for services of systemd and files of the host",
     "ce remède est fait pour des services de systemd et des fichiers de l'hôte",
 )
 # They know containers, or have to do with the host alone. Whatever is not named here is refused, also a fix that is new.
-ALSO_IN_CONTAINERS = frozenset((
+_OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level"))
+ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))
 
 
-def why_not_in_containers(fix: str) -> tuple[str, str] | None:
-    """Why it is not done where Mastodon runs in containers (English, French); None when it is."""
+def why_not_in_containers(fix: str, composed: bool) -> tuple[str, str] | None:
+    """Why it is not done where Mastodon runs in containers, those of a compose project or others (English, French); None when it is."""
+    if fix in _OF_A_PROJECT and not composed:
+        return _OTHER
     return None if fix in ALSO_IN_CONTAINERS else NOT_IN_CONTAINERS.get(fix, _OTHER)

@@ -188,11 +188,12 @@ def _joined(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
 def _judge_step(step: Step, facts: t.Mapping[str, t.Any], policy: Policy, recorded: bool) -> None:
     issue = step["issues"][0]
     cures = _cures(facts, issue)
+    install = branch(facts, "install")
     variable = policy.leaves_out(step["fix"], issue)
     ago = _unjudged_ago(facts, issue, step["fix"]) if not step["covers"] else None
     if recorded:
         _refuse(step, "recorded")
-    elif branch(facts, "install").get("deployment") == "docker" and (texts := why_not_in_containers(step["fix"])):
+    elif install.get("deployment") == "docker" and (texts := why_not_in_containers(step["fix"], "compose" in install)):
         _refuse(step, "containers", en=texts[0], fr=texts[1])
     elif variable:
         _refuse(step, "left_out", variable=variable)

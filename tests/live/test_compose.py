@@ -205,10 +205,42 @@ def test_media_that_may_not_be_written(project: Project, tmp_path: Path) -> None
     try:
         host, _output = played(project, tmp_path)
         assert roots(host) == ["media_permissions"], told(host)
-        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=rebuild")
-        assert "991:991" in output and project.media.stat().st_uid == 0
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
+        assert (host["verdict"], project.media.stat().st_uid) == ("clear", 991), told(host) + output[-3000:]
+        assert "changed=0" in played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")[1]
+        back(project, tmp_path, host)
+        assert project.media.stat().st_uid == 0
     finally:
         os.chown(project.media, 991, 991)
+
+
+def back(project: Project, folder: Path, cured: dict[str, Any]) -> None:
+    """Take the remediation back that cured this host."""
+    _host, output = played(project, folder, "rollback", "-e", f"run={cured['remediation']['run']}")
+    assert "failed=0" in output, output
+
+
+# cause: what .env.production says wrongly, what it says after the cure.
+SETTINGS = {
+    "debug_log_level": ("RAILS_LOG_LEVEL", "debug", "info"),
+    "wrong_rails_env": ("RAILS_ENV", "development", "production"),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("cause", SETTINGS)
+def test_a_setting_is_mended_in_the_env_file_and_comes_back(project: Project, cause: str, tmp_path: Path) -> None:
+    key, wrong, right = SETTINGS[cause]
+    path = project.directory / ".env.production"
+    with settings(project, **{key: wrong}):
+        before = path.read_text()
+        host, _output = played(project, tmp_path)
+        assert roots(host) == [cause], told(host)
+        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
+        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+        assert f"{key}={right}\n" in path.read_text() and f"{key}={right}" in project.inspect("web")["Config"]["Env"]
+        back(project, tmp_path, host)
+        assert path.read_text() == before and f"{key}={wrong}" in project.inspect("web")["Config"]["Env"]
 
 
 @pytest.mark.thorough

@@ -42,15 +42,18 @@ class Asked:
         self.restart: list[str] = []
         self.reload: list[str] = []
         self.start: list[str] = []
+        self.awaited: list[str] = []  # started by the step itself, and not up yet
 
     def as_dict(self) -> dict[str, Any]:
-        return {"reload_units": self.reload_units, "restart": self.restart, "reload": self.reload, "start": self.start}
+        return {"reload_units": self.reload_units, "restart": self.restart, "reload": self.reload, "start": self.start,
+                "awaited": self.awaited}
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Asked:
         asked = cls()
         asked.reload_units = bool(told.get("reload_units"))
-        asked.restart, asked.reload, asked.start = (list(told.get(key, [])) for key in ("restart", "reload", "start"))
+        asked.restart, asked.reload, asked.start, asked.awaited = (
+            list(told.get(key, [])) for key in ("restart", "reload", "start", "awaited"))
         return asked
 
 

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import act
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import Acted
@@ -36,11 +38,30 @@ def command(change: Change) -> list[str]:
     return [*chosen, "-p", project["project"], *(word for path in project["files"] for word in ("-f", path))]
 
 
-def make_anew(change: Change, services: Sequence[str]) -> None:
-    """docker compose up -d of these services: what their files say otherwise than before takes effect."""
-    done = run(change, ["up", "-d", "--no-deps", *services], "docker compose up -d %s" % " ".join(services), SECONDS)
+@contextlib.contextmanager
+def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """What is written meanwhile takes effect in these containers (docker compose up -d), and is out of effect again when it is taken back.
+
+    Written down before: an undo goes backwards, so that the files are as they were when it comes to the containers.
+    """
+    names = [unit["name"] for unit in units]
+    argv = [*command(change), "up", "-d", "--no-deps", *[unit["service"] for unit in units]]
+    what = "docker compose up -d %s" % " ".join(unit["service"] for unit in units)
+    directory = change.install["compose"]["directory"]
+    change.before("made_anew", what, argv=argv, directory=directory, containers=names)
+    yield
+    done = change.command(argv, what, SECONDS, cwd=directory, quiet=True)
     if done is not None and done.rc != 0:
-        raise HostError("docker compose up -d failed: %s" % (done.last_line or "it said nothing"))
+        raise HostError("%s failed: %s" % (what, done.last_line))
+    change.asked.awaited += names
+
+
+def make_anew_again(operation: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Undo of made_anew, when the files are as before."""
+    say(operation["what"])
+    done = act(operation["argv"], SECONDS, None, None, operation["directory"], b"", say)
+    if done.rc != 0:
+        raise HostError("%s failed: %s" % (operation["what"], done.last_line))
 
 
 def run(change: Change, words: Sequence[str], what: str, seconds: float) -> Acted | None:

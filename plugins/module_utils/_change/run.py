@@ -184,7 +184,7 @@ def _carry_out(step: dict[str, Any], journal: Journal | None, facts: dict[str, A
     change = Change(step, journal, facts, ground, overlay, hidden)
     _note(journal, step, "acting", "")
     try:
-        why_not = why_not_in_containers(step["fix"]) if ground.get("deployment") == "docker" else None
+        why_not = why_not_in_containers(step["fix"], "compose" in ground) if ground.get("deployment") == "docker" else None
         if why_not is not None:
             raise Refused("Mastodon runs in containers here: " + why_not[0])
         module_of(step["fix"]).fix(change)
@@ -275,7 +275,8 @@ def _owed(journal: Journal) -> Asked:
 
 def _join(asked: Asked, more: Asked) -> None:
     asked.reload_units = asked.reload_units or more.reload_units
-    for mine, theirs in ((asked.restart, more.restart), (asked.reload, more.reload), (asked.start, more.start)):
+    for mine, theirs in ((asked.restart, more.restart), (asked.reload, more.reload), (asked.start, more.start),
+                         (asked.awaited, more.awaited)):
         mine.extend(name for name in theirs if name not in mine)
 
 

@@ -38,7 +38,7 @@ def carry_out(host: Host, asked: Asked, install: dict[str, Any], say: Callable[[
             # A unit that a step has just made is nowhere in what was observed before; without its role it comes last.
             roles = dict({unit["name"]: unit["role"] for unit in observed.discover(host)}, **roles)
     names = sorted({*asked.restart, *asked.reload, *asked.start}, key=lambda name: (ORDER.index(roles.get(name, "")), name))
-    touched = []
+    touched = list(asked.awaited)
     for name in names:
         try:
             if _one(host, asked, name, roles.get(name, ""), problems, say):

@@ -14,7 +14,7 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import disk, project, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import MAX_FILE_BYTES
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Attributes
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
@@ -73,6 +73,9 @@ def _one(host: Host, journal: Journal, step: dict[str, Any], operation: dict[str
     elif kind == "stopped":
         if operation["unit"] not in asked.start:
             asked.start.append(operation["unit"])
+    elif kind == "made_anew":
+        asked.awaited += operation["containers"]
+        project.make_anew_again(operation, journal.say)
     elif kind in own:
         own[kind](operation, journal.say)
 

@@ -13,10 +13,9 @@ import os
 import pwd
 import time
 
-from typing import Any
-
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _media_volume
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.media import TREES
 from ansible_collections.fediops.mastodon.plugins.module_utils._tree import Counted, User, give, restore, survey
@@ -33,18 +32,31 @@ def fix(change: Change) -> None:
     owner = change.owner()
     if owner.uid == 0:
         raise Refused("Mastodon runs as root on this host, whom no permission stops")
+    if "compose" in change.install:
+        root = _media_volume.root(change)
+        _give(change, owner, _by_number(owner), _failing(root, _media_volume.failing(change, root)), {root: TREES})
+        return
     root = _root(change, owner)
     if not change.exists(root):
         change.make_directory(root, 0o755, owner)
         return
     user = User(owner.uid, owner.gid, frozenset([owner.gid, *os.getgrouplist(owner.user, owner.gid)]))
-    roots = _failing(change, root)
+    roots = _failing(root, [str(each) for each in (change.facts.get("media") or {}).get("unwritable") or []])
     _demand_way_in(root, user, owner)
     _give(change, owner, user, roots, {root: TREES})
 
 
+def _by_number(owner: Owner) -> User:
+    """What this host calls a user or group has nothing to do with those of an image."""
+    return User(owner.uid, owner.gid, frozenset([owner.gid]))
+
+
 def check(change: Change) -> str:
     owner = change.owner()
+    if "compose" in change.install:
+        root = _media_volume.root(change)
+        may = _by_number(owner).may(os.stat(root), 3)
+        return "" if may else "%d still may not write %s; look for ACLs (getfacl) and read-only mounts" % (owner.uid, root)
     root = os.path.realpath(change.install["media_root"])
     done = change.host.run(["test", "-w", root, "-a", "-x", root], 10.0, owner=owner)
     return "" if done.rc == 0 else "%s still may not write %s; look for ACLs (getfacl) and read-only mounts" % (owner.user, root)
@@ -92,14 +104,12 @@ def _primary(uid: int) -> int:
         return -1
 
 
-def _failing(change: Change, root: str) -> list[str]:
+def _failing(root: str, paths: list[str]) -> list[str]:
     """The topmost paths that fail; the whole tree when the facts do not tell all of them."""
-    facts: dict[str, Any] = change.facts.get("media") or {}
-    paths = sorted(str(each) for each in facts.get("unwritable") or [])
     if not paths or len(paths) >= LISTED or any(not (each + "/").startswith(root + "/") for each in paths):
         return [root]
     top: list[str] = []
-    for path in paths:
+    for path in sorted(paths):
         if not any((path + "/").startswith(each + "/") for each in top):
             top.append(path)
     return top

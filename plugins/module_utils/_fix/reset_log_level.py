@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import drop_in, unit_environment
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import drop_in, project_settings, unit_environment
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._dotenv_edit import EditError, edited
@@ -25,6 +25,9 @@ LEVEL = "info"
 
 def fix(change: Change) -> None:
     apps = [unit for unit in change.units(*KEYS) if unit["intended"] or "pid" in unit]
+    if "compose" in change.install:
+        _in_containers(change, apps)
+        return
     own = [unit for unit in apps if unit["_env"].get(KEYS[unit["role"]]) in LOUD[KEYS[unit["role"]]]]
     for unit in own:
         unit_environment.refuse_when_hopeless(change, unit, TOPIC, {KEYS[unit["role"]]: LEVEL})
@@ -36,6 +39,12 @@ def fix(change: Change) -> None:
     for unit in apps:
         if unit not in own and "pid" in unit and KEYS[unit["role"]] in written:
             change.restart(unit["name"])
+
+
+def _in_containers(change: Change, apps: list[dict[str, Any]]) -> None:
+    loud = [unit for unit in apps if unit["_env"].get(KEYS[unit["role"]]) in LOUD[KEYS[unit["role"]]]]
+    if loud:
+        project_settings.set_where_they_stand(change, dict.fromkeys((KEYS[unit["role"]] for unit in loud), LEVEL), loud)
 
 
 def _files(change: Change) -> set[str]:

@@ -13,7 +13,7 @@ import re
 
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import drop_in, unit_environment, units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import drop_in, project_settings, unit_environment, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
@@ -30,6 +30,11 @@ NEW_PROFILE = {"zsh": ".zprofile"}
 
 def fix(change: Change) -> None:
     wrong = [(unit, keys) for unit, keys in ((unit, _wrong_keys(unit)) for unit in _apps(change)) if keys]
+    if "compose" in change.install:
+        wanted = dict.fromkeys((key for _unit, keys in wrong for key in keys), "production")
+        if wanted:
+            project_settings.set_where_they_stand(change, wanted, [unit for unit, _keys in wrong])
+        return
     for unit, keys in wrong:
         unit_environment.refuse_when_hopeless(change, unit, TOPIC, dict.fromkeys(keys, "production"))
     shell_keys = _wrong_in_shell(change)

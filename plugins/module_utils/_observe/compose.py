@@ -123,6 +123,7 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "_container": str(told.get("Id", "")), "_hostname": str(config.get("Hostname", "")),
         "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
+        "_gateways": [each["Gateway"] for each in networks.values() if each and each.get("Gateway")],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
         "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_oom_killed": killed,
         "_tty": bool(config.get("Tty")),
@@ -217,13 +218,6 @@ def epoch_of(text: str) -> float:
         return 0.0
     ahead = (int(found.group(4)) * 3600 + int(found.group(5)) * 60) * (1 if found.group(3) == "+" else -1) if found.group(3) else 0
     return round(calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S")) + float(found.group(2) or 0) - ahead, 3)
-
-
-def source_of(unit: dict[str, Any], path: str) -> str:
-    """Where a path of a container lies on the host: below the source of the mount that holds it; empty when it is in the image's layer."""
-    holding = [each for each in unit["_mounts"] if path == each["path"] or path.startswith(each["path"] + "/")]
-    best = max(holding, key=lambda each: len(each["path"]), default=None)
-    return best["source"] + path[len(best["path"]):] if best and best["source"].startswith("/") else ""
 
 
 def address_of(unit: dict[str, Any], port: int) -> str:

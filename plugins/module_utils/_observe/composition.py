@@ -13,7 +13,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import _engine
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 APP_ROLES = ("web", "sidekiq", "streaming")
 STORES = ("database", "redis", "pooler")
@@ -60,14 +60,31 @@ def _shadowed(units: list[dict[str, Any]], root: str) -> list[dict[str, str]]:
             for unit in units if unit["role"] in ("web", "sidekiq") for mount in unit["_mounts"] if mount["path"] in places]
 
 
+def source_of(unit: dict[str, Any], path: str) -> str:
+    """Where a path of a container lies on the host: below the source of the mount that holds it; empty when it is in the image's layer."""
+    best = mount_of(unit, path)
+    return best["source"] + path[len(best["path"]):] if best and best["source"].startswith("/") else ""
+
+
+def mount_of(unit: dict[str, Any], path: str) -> dict[str, Any] | None:
+    """The mount that holds a path of a container; None when it is in the image's layer."""
+    holding = [each for each in unit["_mounts"] if path == each["path"] or path.startswith(each["path"] + "/")]
+    return max(holding, key=lambda each: len(each["path"]), default=None)
+
+
+def media_path(unit: dict[str, Any], install: Mapping[str, Any]) -> str:
+    """Media, by the name that the compose file has for them: /mastodon is a second name of /opt/mastodon in upstream's image."""
+    told = str(install["media_root"])
+    linked = told.replace(install["root"], "/mastodon", 1) if told.startswith(install["root"] + "/") else told
+    return told if mount_of(unit, told) else linked
+
+
 def _unsaved(units: Iterable[dict[str, Any]], install: dict[str, Any]) -> list[dict[str, str]]:
     """Where uploads go into the container's own layer: they are gone with the next `docker compose up` that makes it anew."""
     if install["storage"] != "local":
         return []
-    media = install["media_root"]
-    names = [media] + ([media.replace(install["root"], "/mastodon", 1)] if media.startswith(install["root"]) else [])
-    return [{"unit": unit["name"], "path": media} for unit in units if unit["role"] in ("web", "sidekiq")
-            and not any(name == mount["path"] or name.startswith(mount["path"] + "/") for name in names for mount in unit["_mounts"])]
+    return [{"unit": unit["name"], "path": install["media_root"]} for unit in units if unit["role"] in ("web", "sidekiq")
+            and mount_of(unit, media_path(unit, install)) is None]
 
 
 def _mixed(units: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.compose import source_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.composition import media_path, source_of
 
 # A filesystem counts as full when the next WAL segment of PostgreSQL (16 MiB) or a Redis snapshot will no longer fit.
 FULL_BYTES = 32 << 20
@@ -71,7 +71,7 @@ def _of_container(unit: dict[str, Any], install: dict[str, Any]) -> list[tuple[s
     if unit["role"] in ("database", "redis"):
         places += [(unit["role"], each["source"]) for each in unit["_mounts"] if each["writable"]]
     elif unit["role"] in ("web", "sidekiq"):
-        places.append(("media", source_of(unit, install["media_root"]) or source_of(unit, "/mastodon/public/system")))
+        places.append(("media", source_of(unit, media_path(unit, install))))
     return places
 
 

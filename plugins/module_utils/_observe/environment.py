@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._fingerprint import fingerprints
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Only these values are ever shown; everything else is presence at most. None of them can hold a credential by its meaning; an URL could,
 # and is shown only when nothing in it can be one (`_PLAIN` has no @).
@@ -106,7 +109,7 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
     if options["fingerprint_key"]:
         result["fingerprints"] = fingerprints(options["fingerprint_key"], effective, required + list(SAME_EVERYWHERE))
     if effective.get("TRUSTED_PROXY_IP", "").strip():
-        result["trusted_proxies"] = trusted_proxies(effective["TRUSTED_PROXY_IP"])
+        result["trusted_proxies"] = trusted_proxies(effective["TRUSTED_PROXY_IP"], this_host(apps))
     _check_access(install, apps)
     result["login_shell"] = login_shell(host, install) if "compose" not in install else dict(_NOBODY)
     problems = [(name, each["problems"]) for name, each in install["_files"].items() if each.get("problems")]
@@ -119,8 +122,14 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
     return result
 
 
-def trusted_proxies(text: str) -> dict[str, Any]:
-    """What TRUSTED_PROXY_IP means to Mastodon: {loopback: whether a proxy on this host is trusted, invalid: entries that are no address}.
+def this_host(apps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The addresses that a proxy on this host comes from: to a container with published ports, the gateways of its networks."""
+    gateways = [address for unit in apps if unit["role"] == "web" for address in unit.get("_gateways", ())]
+    return list(dict.fromkeys(gateways)) or ["127.0.0.1"]
+
+
+def trusted_proxies(text: str, here: Sequence[str]) -> dict[str, Any]:
+    """What TRUSTED_PROXY_IP means to Mastodon: {this_host: whether a proxy on this host is trusted, invalid: entries that are no address}.
 
     Source: mastodon/mastodon, config/environments/production.rb.
     """
@@ -130,7 +139,8 @@ def trusted_proxies(text: str) -> dict[str, Any]:
             networks.append(ipaddress.ip_network(word, strict=False))
         except ValueError:
             invalid.append(word[:60])
-    return {"loopback": any(ipaddress.ip_address("127.0.0.1") in each for each in networks), "invalid": invalid[:10]}
+    trusted = any(ipaddress.ip_address(address) in each for address in here for each in networks)
+    return {"this_host": trusted, "invalid": invalid[:10]}
 
 
 def _check_access(install: dict[str, Any], apps: list[dict[str, Any]]) -> None:

@@ -74,7 +74,7 @@ def test_a_stopped_container() -> None:
     )
     assert web["since_epoch"] == pytest.approx(1795280400.123) and "pid" not in web and web["image_version"] == "4.4.22"
     assert compose.address_of(web, 3000) == "127.0.0.1:3000" and compose.address_of(web, 4000) == "172.18.0.4:4000"
-    assert compose.source_of(web, "/mastodon/public/system/cache") == "/srv/mastodon/public/system/cache"
+    assert composition.source_of(web, "/mastodon/public/system/cache") == "/srv/mastodon/public/system/cache"
     assert web["_state_root"] == "/var/lib/docker"
 
 
@@ -146,8 +146,10 @@ def test_composition() -> None:
 def test_every_refusal_is_of_a_fix_that_there_is() -> None:
     fixes, well = set(_fixes.FIXES), _fixes.ALSO_IN_CONTAINERS
     assert set(_fixes.NOT_IN_CONTAINERS) < fixes and fixes > well
-    assert {fix for fix in fixes if _fixes.why_not_in_containers(fix) is None} == well
-    assert _fixes.why_not_in_containers("one_that_is_new")
+    assert {fix for fix in fixes if _fixes.why_not_in_containers(fix, composed=True) is None} == well
+    alone = {fix for fix in fixes if _fixes.why_not_in_containers(fix, composed=False) is None}
+    assert "add_swap" in alone and "fix_media_permissions" not in alone and alone < well
+    assert _fixes.why_not_in_containers("one_that_is_new", composed=True)
     assert all(len(texts) == 2 and all(texts) for texts in _fixes.NOT_IN_CONTAINERS.values())
 
 

@@ -16,7 +16,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.change im
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import set_trusted_proxies
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy_site
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import trusted_proxies
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import this_host, trusted_proxies
 
 # Made by openssl; the second is valid until after 2049, which is written in another way.
 EXPIRED = """-----BEGIN CERTIFICATE-----
@@ -82,7 +82,14 @@ def test_headers_of_a_block_end_the_inheritance_of_all() -> None:
      ("10.127.0.1", False, []), ("proxy.example,127.0.0.1", True, ["proxy.example"])],
 )  # fmt: skip
 def test_which_proxies_are_trusted(text: str, loopback: bool, invalid: list[str]) -> None:
-    assert trusted_proxies(text) == {"loopback": loopback, "invalid": invalid}
+    assert trusted_proxies(text, this_host([])) == {"this_host": loopback, "invalid": invalid}
+
+
+def test_from_where_a_proxy_comes_to_a_container() -> None:
+    web = {"role": "web", "_gateways": ["172.18.0.1", "172.19.0.1"]}
+    assert this_host([web, {"role": "streaming", "_gateways": ["10.0.0.1"]}]) == ["172.18.0.1", "172.19.0.1"]
+    assert trusted_proxies("172.16.0.0/12", this_host([web]))["this_host"]
+    assert not trusted_proxies("127.0.0.1", this_host([web]))["this_host"]
 
 
 def planned(folder: Path, value: str, number: tuple[int, ...] = (4, 4, 0)) -> tuple[str, Change]:
