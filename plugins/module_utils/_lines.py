@@ -59,6 +59,8 @@ _SENDER = re.compile(r"(?:[\w.<>*#{}-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?:\[(\
 _DYNO = re.compile(r"(?:app|heroku|host)\[([\w.-]{1,60})\](?:: | \w+ \[\w+\] ?)")  # Heroku and its kin
 _KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
 _KERNEL_DATE = re.compile(r"\[[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})\] (?!\[)")  # dmesg -T; Apache goes on with [
+_LOGGED = re.compile(  # Python's logging, of those who run other programs: YunoHost, supervisord
+    r"(?P<yunohost>: (?:DEBUG|INFO|WARNING|ERROR) +- )|(?P<supervisord> (?:CRIT|WARN|INFO|ERRO) (?=(?:exited|spawned|gave up|success|stopped): ))")
 _WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
 
 
@@ -88,6 +90,9 @@ def strip_prefix(line: str) -> Stripped:
         dyno = _DYNO.match(after)
         if dyno:
             return Stripped(after[dyno.end() :], _stamp(stamp), service=dyno.group(1))
+        logged = _LOGGED.match(rest, stamp.end(3))  # its level looks like a time zone
+        if logged:
+            return Stripped(rest[logged.end() :], _stamp(stamp), logged.lastgroup or "", 0, service)
         sender = _SENDER.match(after)
         if sender and (sender.group(2) or sender.group(1) == "kernel") and not after.startswith(("pid=", "[")):
             return Stripped(after[sender.end() :], _stamp(stamp), sender.group(1), int(sender.group(2) or 0), service)

@@ -22,7 +22,7 @@ _NAMES = tuple(
         (r"^(?:systemd$|systemd-|\()", "system"),
         (r"pgbouncer|pgcat|odyssey|pooler", "pooler"),
         (r"sidekiq", "sidekiq"),
-        (r"stream|flodgatt|^node$", "streaming"),
+        (r"stream|flodgatt|^(?:node|npm|yarn)$", "streaming"),
         (r"nginx|apache|httpd|caddy|haproxy|traefik|proxy|ingress", "proxy"),
         (r"postgres|pgsql|psql|(?:^|[-_.])(?:db|database|pg)(?:[-_.]|\d|$)", "database"),
         (r"redis|valkey|keydb|dragonfly", "redis"),
@@ -35,7 +35,8 @@ _RUBY = re.compile(r"(?:bundle|ruby[\d.]*|rbenv|start\.sh|sh|bash)\Z")  # web or
 _WHERE = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
-        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", "command"),
+        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b|\b(?:db|assets):\w", "command"),
+        (r"\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)|\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
         (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),
         (r"sidekiq", "sidekiq"),
         (r"streaming", "streaming"),
