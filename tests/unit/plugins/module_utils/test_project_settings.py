@@ -1,0 +1,123 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is mended for containers of a compose project: settings in its file, the owner of its volume. Live: tests/live/test_compose.py."""
+
+from __future__ import annotations
+
+import os
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import project, project_settings, run
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
+    _media_volume,
+    fix_media_permissions,
+    reset_log_level,
+    set_rails_env,
+    set_trusted_proxies,
+)
+
+
+def unit(role: str, **changes: Any) -> dict[str, Any]:
+    known = {"name": f"social-{role}-1", "service": role, "role": role, "shim": False, "intended": True, "pid": 7, "manager": "compose"}
+    return {**known, "_env": {}, "_gateways": ["172.18.0.1"], "_mounts": [], **changes}
+
+
+@pytest.fixture(autouse=True)
+def compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
+
+
+def changing(folder: Path, text: str, units: list[dict[str, Any]], **facts: Any) -> Change:
+    (folder / ".env.production").write_text(text)
+    install = {
+        "compose": {"project": "social", "directory": str(folder), "files": [], "version": "2.26.1"}, "deployment": "docker",
+        "root": "/opt/mastodon", "media_root": "/opt/mastodon/public/system", "storage": "local", "units": units,
+        "version": {"number": [4, 4, 0]},
+        "owner": {"user": "mastodon", "uid": 991, "gid": 991, "home": "/opt/mastodon"},
+    }  # fmt: skip
+    return Change(run.new_steps([{"fix": "x"}])[0], None, facts, install, {})
+
+
+def planned(change: Change) -> list[str]:
+    return [each["what"] for each in change.step["changes"]]
+
+
+def test_a_setting_is_changed_where_it_stands(tmp_path: Path) -> None:
+    loud = {"_env": {"RAILS_LOG_LEVEL": "debug"}}
+    units = [unit("web", **loud), unit("sidekiq", **loud), unit("streaming")]
+    change = changing(tmp_path, "RAILS_LOG_LEVEL=debug # for a day\nX=1\n", units)
+    reset_log_level.fix(change)
+    assert change.text(str(tmp_path / ".env.production")) == "RAILS_LOG_LEVEL=info # for a day\nX=1\n"
+    assert planned(change)[0] == "docker compose up -d web sidekiq" and planned(change)[1].endswith("/.env.production")
+    assert change.asked.awaited == ["social-web-1", "social-sidekiq-1"] and change.asked.restart == []
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "why"),
+    [
+        ("X=1\n", {"RAILS_ENV": "development"}, "RAILS_ENV is not in .*the compose file or the image sets it"),
+        ("RAILS_ENV=production\n", {"RAILS_ENV": "development"}, "social-web-1 has another RAILS_ENV than"),
+    ],
+)
+def test_what_comes_from_elsewhere_is_left_alone(tmp_path: Path, text: str, env: dict[str, str], why: str) -> None:
+    change = changing(tmp_path, text, [unit("web", _env=env)])
+    with pytest.raises(Refused, match=why):
+        set_rails_env.fix(change)
+    assert change.step["changes"] == []
+
+
+def test_a_file_that_is_right_already_has_its_containers_made_anew(tmp_path: Path) -> None:
+    """Quotes are a part of the value for compose 1; what the file says already was never given to the containers."""
+    change = changing(tmp_path, "A=info\n", [])
+    project_settings.set_where_they_stand(change, {"A": "info"}, [unit("web", _env={"A": '"info"'}), unit("streaming", _env={"A": "info"})])
+    assert planned(change) == ["docker compose up -d web"]
+    done = changing(tmp_path, "A=info\n", [])
+    project_settings.set_where_they_stand(done, {"A": "info"}, [unit("web", _env={"A": "info"})])
+    assert planned(done) == []
+
+
+def test_the_gateway_is_added_to_the_trusted_proxies(tmp_path: Path) -> None:
+    given = {"_env": {"TRUSTED_PROXY_IP": "203.0.113.4"}}
+    change = changing(tmp_path, "TRUSTED_PROXY_IP=203.0.113.4\n", [unit("web", **given)], proxy={"upstream_web_is_local": True})
+    set_trusted_proxies.fix(change)
+    assert change.text(str(tmp_path / ".env.production")) == "TRUSTED_PROXY_IP=203.0.113.4,172.18.0.1\n"
+
+
+def volume(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {"type": "bind", "source": str(folder), "path": "/mastodon/public/system", "writable": True, **changes}
+
+
+def test_the_volume_is_given_to_the_number_of_the_app(tmp_path: Path) -> None:
+    media = tmp_path / "system"
+    (media / "cache").mkdir(parents=True)
+    inside = "/opt/mastodon/public/system"
+    change = changing(tmp_path, "", [unit("web", _mounts=[volume(media)])], media={"unwritable": [inside, inside + "/cache"]})
+    change.install["owner"].update(uid=os.geteuid() + 1, gid=os.getegid() + 1)
+    fix_media_permissions.fix(change)
+    assert "/system: 2 directories and 0 files of " in planned(change)[0] and len(planned(change)) == 1
+    assert "still may not write" in fix_media_permissions.check(change)
+    change.install["owner"].update(uid=os.geteuid())
+    assert fix_media_permissions.check(change) == ""
+
+
+@pytest.mark.parametrize(
+    ("mounts", "why"),
+    [
+        ([], "in the container itself"),
+        ([volume(Path("/srv/x"), writable=False)], "mounts /mastodon/public/system read-only"),
+        ([volume(Path("/nowhere/at/all"))], "is no directory"),
+        ([volume(Path("/srv/x"), source="name-of-a-plugin")], "in the container itself"),
+    ],
+)
+def test_what_is_no_volume_of_this_host(tmp_path: Path, mounts: list[dict[str, Any]], why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        _media_volume.root(changing(tmp_path, "", [unit("web", _mounts=mounts)]))
+    with pytest.raises(Refused, match="no container"):
+        _media_volume.root(changing(tmp_path, "", []))
