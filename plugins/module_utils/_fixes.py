@@ -77,7 +77,6 @@ NOT_IN_CONTAINERS = {
     "copy_assets": _IMAGE,
     "install_media_tools": _IMAGE,
     "set_stop_timeout": _COMPOSE_FILE,
-    "tune_concurrency": _COMPOSE_FILE,
     "cover_queues": _COMPOSE_FILE,
     "allow_writes": _COMPOSE_FILE,
 }
@@ -86,7 +85,8 @@ _OTHER = (
     "ce remède est fait pour des services de systemd et des fichiers de l'hôte",
 )
 # They know containers, or have to do with the host alone. Whatever is not named here is refused, also a fix that is new.
-_OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level"))
+_OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
+                           "tune_concurrency"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

@@ -60,7 +60,9 @@ _DYNO = re.compile(r"(?:app|heroku|host)\[([\w.-]{1,60})\](?:: | \w+ \[\w+\] ?)"
 _KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
 _KERNEL_DATE = re.compile(r"\[[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})\] (?!\[)")  # dmesg -T; Apache goes on with [
 _LOGGED = re.compile(  # Python's logging, of those who run other programs: YunoHost, supervisord
-    r"(?P<yunohost>: (?:DEBUG|INFO|WARNING|ERROR) +- )|(?P<supervisord> (?:CRIT|WARN|INFO|ERRO) (?=(?:exited|spawned|gave up|success|stopped): ))")
+    r"(?P<yunohost>: (?:DEBUG|INFO|WARNING|ERROR) +- )"
+    r"|(?P<supervisord> (?:CRIT|WARN|INFO|ERRO) (?=(?:exited|spawned|gave up|success|stopped): ))"
+)
 _WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
 
 

@@ -35,8 +35,8 @@ _RUBY = re.compile(r"(?:bundle|ruby[\d.]*|rbenv|start\.sh|sh|bash)\Z")  # web or
 _WHERE = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
-        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b|\b(?:db|assets):\w", "command"),
-        (r"\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)|\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
+        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", "command"),
+        (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)|\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
         (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),
         (r"sidekiq", "sidekiq"),
         (r"streaming", "streaming"),

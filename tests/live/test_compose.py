@@ -223,6 +223,7 @@ def back(project: Project, folder: Path, cured: dict[str, Any]) -> None:
 # cause: what .env.production says wrongly, what it says after the cure.
 SETTINGS = {
     "debug_log_level": ("RAILS_LOG_LEVEL", "debug", "info"),
+    "db_pool_exhausted": ("DB_POOL", "1", "5"),
     "wrong_rails_env": ("RAILS_ENV", "development", "production"),
 }
 

@@ -22,6 +22,7 @@ from typing import Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import capacity, drop_in, exec_start, unit_environment
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _tune_containers
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._database_limits import limits
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
 
@@ -33,6 +34,9 @@ STEP = 5
 
 def fix(change: Change) -> None:
     issues = change.issues or [str(change.options.get("issue") or "")]
+    if "compose" in change.install:
+        _tune_containers.raise_pools(change, _apps(change))
+        return
     known = False
     for issue, function in (("db_too_many_connections", _too_many), ("db_pool_exhausted", _short_pools), ("oom_kill", _out_of_memory),
                             ("sidekiq_backlog", _backlog)):

@@ -21,6 +21,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
     reset_log_level,
     set_rails_env,
     set_trusted_proxies,
+    tune_concurrency,
 )
 
 
@@ -88,6 +89,22 @@ def test_the_gateway_is_added_to_the_trusted_proxies(tmp_path: Path) -> None:
     change = changing(tmp_path, "TRUSTED_PROXY_IP=203.0.113.4\n", [unit("web", **given)], proxy={"upstream_web_is_local": True})
     set_trusted_proxies.fix(change)
     assert change.text(str(tmp_path / ".env.production")) == "TRUSTED_PROXY_IP=203.0.113.4,172.18.0.1\n"
+
+
+@pytest.mark.parametrize(("most", "refused"), [(100, False), (30, True)])
+def test_a_pool_becomes_as_large_as_the_most_threads(tmp_path: Path, most: int, refused: bool) -> None:
+    given = {"_env": {"DB_POOL": "5"}, "db_pool": 5}
+    sidekiq = unit("sidekiq", **given, concurrency=25, pool_short=True)
+    units = [unit("web", **given, concurrency=5, workers=2), sidekiq, unit("streaming", **given)]
+    told = {"connections": {"max": most, "reserved": 3, "used": 0}}
+    change = changing(tmp_path, "DB_POOL=5\n", units, database=told)
+    if refused:
+        with pytest.raises(Refused, match="would need 60 connections, and there is room for 21"):
+            tune_concurrency.fix(change)
+        return
+    tune_concurrency.fix(change)
+    assert change.text(str(tmp_path / ".env.production")) == "DB_POOL=25\n"
+    assert planned(change)[0] == "docker compose up -d web sidekiq streaming"
 
 
 def volume(folder: Path, **changes: Any) -> dict[str, Any]:
