@@ -36,7 +36,8 @@ _WHERE = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
         (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", "command"),
-        (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)|\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
+        (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)", "command"),
+        (r"\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
         (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),
         (r"sidekiq", "sidekiq"),
         (r"streaming", "streaming"),
