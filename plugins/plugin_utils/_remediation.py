@@ -106,7 +106,11 @@ class Remediation:
         return self._finished(self._plan())
 
     def _rounds(self, planned: Plan) -> None:
-        if self._refresh():
+        self.before = self._diagnosed()
+        if self._is_left_open():
+            self._finish_what_was_left()
+            planned = self._plan()
+        elif self._refresh():
             planned = self._plan()
         elif self.built:
             self._observe(self.log_since)  # not to build them again
@@ -133,6 +137,16 @@ class Remediation:
         if run["state"] == "acted":  # a run that changed nothing is settled by the host itself
             run = self.door.settle(run["id"], reasons)
         self._note(run, due, before, after)
+        self._observe(self.log_since)
+
+    def _finish_what_was_left(self) -> None:
+        """Of runs whose worker or controller died: what was torn the host has undone, what is complete is judged as if it were new."""
+        run = self.door.begin([])
+        self._note(run, [], self.before, self.before)
+        for left in run.get("unjudged", ()):
+            after = self._watch(left["steps"])
+            reasons = _verdict.verdicts(left["steps"], after, after)  # how the host was before that run nobody knows any more
+            self._note(self.door.settle(left["id"], reasons), [], self.before, after)
         self._observe(self.log_since)
 
     def waits_for(self) -> dict[str, list[str]]:
@@ -165,8 +179,10 @@ class Remediation:
 
     def _is_due(self, planned: Plan) -> bool:
         """Something may be done, or a run that somebody left open is to be finished or undone."""
-        left_open = "open" in branch(self.facts[self.host], "remediation") and not self.facts[self.host].get("recorded")
-        return any(step["allowed"] for step in self._steps(planned)) or (left_open and not self.told["rounds"])
+        return any(step["allowed"] for step in self._steps(planned)) or (self._is_left_open() and not self.told["runs"])
+
+    def _is_left_open(self) -> bool:
+        return "open" in branch(self.facts[self.host], "remediation") and not self.facts[self.host].get("recorded")
 
     def _diagnosis(self) -> _diagnosis.Diagnosis:
         return _diagnosis.diagnose(self.facts, self.catalogue, waivers=self.waivers, now=time.time(), run={})

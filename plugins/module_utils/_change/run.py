@@ -88,7 +88,10 @@ def new_steps(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def act(journal: Journal, root: str) -> None:
     """All steps, then the services. What a step does not manage is undone at once; the others go on."""
-    journal.run["recovered"] = recover(journal.run["id"])
+    # A controller that asks for nothing comes to finish what was left open, and judges what is complete.
+    journal.run["recovered"] = recover(journal.run["id"], to_judge=not journal.run["steps"])
+    journal.run["unjudged"] = [{"id": left.run["id"], "steps": left.run["steps"]} for left in left_open(journal.run["id"])
+                               if left.run["state"] == "acted"]
     journal.say("observing the host")
     facts, ground = survey(["all", "!logs"], SURVEY_SECONDS, 3600.0, root, {})
     hidden = secrets(ground)
@@ -149,8 +152,11 @@ def left_open(but: str = "") -> list[Journal]:
             and (journal.run["state"] in ("acting", "acted") or any((journal.run.get("owed") or {}).values()))]
 
 
-def recover(but: str) -> list[str]:
-    """Finish or undo what dead runs left open; their ids. What was applied completely is kept: the next diagnosis judges it."""
+def recover(but: str, to_judge: bool = False) -> list[str]:
+    """Finish or undo what dead runs left open; their ids.
+
+    What was applied completely is kept; `to_judge`: is left for the caller to settle, who looks whether it cured.
+    """
     found = []
     for journal in left_open(but):
         found.append(journal.run["id"])
@@ -172,9 +178,12 @@ def recover(but: str) -> list[str]:
             elif step["state"] == "pending":
                 step.update(state="refused", reason="interrupted before this step began")
             elif step["state"] == "applied":
-                step.update(state="kept", reason="not judged: its run was interrupted")
                 if not journal.run["services_done"]:
                     _join(asked, Asked.of(step["services"]))
+                if to_judge and step["covers"]:
+                    state = "acted" if state == "settled" else state
+                else:
+                    step.update(state="kept", reason="not judged: its run was interrupted")
         _finish(journal, asked, state)
     return found
 

@@ -84,6 +84,19 @@ def test_services_follow_an_undo_that_was_killed_before_them(files: pathlib.Path
     assert run.left_open() == []
 
 
+def test_what_is_complete_is_left_for_who_asks_to_judge_it(files: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.services, "carry_out", lambda *_arguments: [])
+    journal = began("write")
+    journal.run["steps"][0].update(state="applied", covers=["web_down_502"])
+    journal.save()
+    asking = began(run_id="2026-11-21T10-00-00Z-aaaa")
+    run.act(asking, "")
+    assert (asking.run["recovered"], [left["id"] for left in asking.run["unjudged"]]) == ([RUN], [RUN])
+    assert states(journal) == ["applied"] and Journal.load(RUN).run["state"] == "acted"
+    run.settle(Journal.load(RUN), {})
+    assert states(journal) == ["kept"] and run.left_open(asking.run["id"]) == []
+
+
 def a_module(check_mode: bool = False) -> t.Any:
     def fail_json(msg: str) -> None:
         raise AssertionError(msg)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _remediation, _verdict
@@ -184,7 +185,26 @@ def test_an_open_run_is_finished_although_nothing_is_due(board):
     left = hosts.healthy(remediation={"open": {"id": "x"}, "runs": [], "cured": {}})
     door = Played(hosts.healthy())
     told = remediate(door, board, left)
-    assert (door.begun, told["rounds"], states(told)) == ([[]], 1, [])
+    assert (door.begun, door.settled, told["rounds"], states(told)) == ([[]], [], 0, [])
+
+
+@pytest.mark.parametrize(("now", "state"), [(hosts.healthy, "kept"), (down, "undone")])
+def test_what_an_interrupted_run_did_completely_is_judged(board, now, state):
+    step = {"fix": "restart_services", "issues": ["web_down_502"], "covers": ["web_down_502"], "impact": "restart", "number": 1,
+            "state": "applied", "changes": [], "reason": "", "undoable": True}  # fmt: skip
+
+    class Left(Played):
+        def begin(self, steps):
+            run = super().begin(steps)
+            if steps:
+                return run
+            self.run = {"id": "left", "state": "acted", "steps": [step]}
+            return {**run, "recovered": ["left"], "unjudged": [self.run]}
+
+    left = down(remediation={"open": {"id": "left"}, "runs": [], "cured": {}})
+    told = remediate(Left(now(), hosts.healthy()), board, left)
+    assert (told["recovered"], states(told)[0]) == (["left"], ("restart_services", state))
+    assert len(states(told)) == (1 if state == "kept" else 2), "a fix that an earlier run tried is not out of the question"
 
 
 def test_a_host_is_looked_at_again_when_another_of_its_instance_was_worked_on(board):
