@@ -37,8 +37,9 @@ _FRAME = re.compile(
 )
 _ANY_FRAME = re.compile(r"\s*(?:from )?(?:/|[\w./-]+ \([\d.\w-]+\) |<internal:)?[\w./@+-]*[\w>]:\d+(?::in [`'].*'\s*$|:\d+\)?$|\s*$)")
 _FOREIGN = re.compile(r"/(?:gems|ruby|rubygems|rubygems-integration|node_modules|vendor_ruby)/")
-_KIQ = re.compile(
-    r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)([^\s:]{1,40})[ ]?"
+_KIQ = re.compile(  # without a time where the platform notes that (Sidekiq::Logger::Formatters::WithoutTimestamp)
+    r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?"
+    r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)|(?:pid=\d+ )?tid=)([^\s:]{1,40})[ ]?"
 )
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
@@ -169,7 +170,7 @@ def sidekiq(text: str) -> Line:
         line = rails(text)
         return line if line.kind != "exception" or line.fields.get("single") else line._replace(kind="more")
     word, stamp, digits, tid = match.groups()
-    base = epoch(stamp, "Z")
+    base = epoch(stamp, "Z") if stamp else None
     when = None if base is None else base + fraction(digits)
     rest = text[match.end() :]
     if word:

@@ -71,6 +71,7 @@ _VALUE = re.compile(
     re.S,
 )
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
+_MAIL_STATUS = re.compile(r"\d{3}[ -]\d\.\d{1,3}\.\d{1,3}\b")  # RFC 3463; the words behind it are another server's
 _IN_QUOTES = re.compile('".*"|".*')
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
@@ -126,6 +127,9 @@ def _raised(name: str, message: str) -> str:
     if name == _FORGED:
         origin = _OTHER_SCHEME.match(message)
         return name + (": HTTP Origin header … match request.base_url" if origin else "")
+    if name.startswith("Net::SMTP"):
+        status = _MAIL_STATUS.match(message)
+        return f"{name}: {status.group()}" if status else name
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         return f"{name}: {refused.group(1)}" if refused else name
