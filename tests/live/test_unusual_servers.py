@@ -64,17 +64,21 @@ def web_started_through_a_shell(box: Box) -> None:
     box.wait_for_services()
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        long_socket_path, lost_and_found, settings_readable_by_a_further_group, switched_off_leftover_unit, packs_rebuilt_and_reloaded,
-        version_file_touched, checkout_behind_a_link, web_started_through_a_shell,
-    ],
-)  # fmt: skip
-def test_healthy_all_the_same(make: Callable[[Box], None], tmp_path: Path) -> None:
+# What leaves each other alone is together in one server; each alone, should that hide anything, in the thorough run.
+TOGETHER: list[tuple[Callable[[Box], None], ...]] = [
+    (long_socket_path,),
+    (lost_and_found, settings_readable_by_a_further_group, switched_off_leftover_unit, packs_rebuilt_and_reloaded, version_file_touched),
+    (checkout_behind_a_link, web_started_through_a_shell),
+]
+ALONE = [pytest.param((make,), marks=pytest.mark.thorough) for group in TOGETHER if len(group) > 1 for make in group]
+
+
+@pytest.mark.parametrize("makes", [*TOGETHER, *ALONE], ids=lambda makes: "+".join(make.__name__ for make in makes))
+def test_healthy_all_the_same(makes: tuple[Callable[[Box], None], ...], tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
-        make(box)
+        for make in makes:
+            make(box)
         diagnosis, output = diagnose(box, tmp_path)
         host = diagnosis["hosts"][box.name]
         assert (host["verdict"], host["unknown"]) == ("clear", []), output
