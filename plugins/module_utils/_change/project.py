@@ -44,6 +44,9 @@ def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]
 
     Written down before: an undo goes backwards, so that the files are as they were when it comes to the containers.
     """
+    if not units:  # without a name compose would start whatever its files name
+        yield
+        return
     names = [unit["name"] for unit in units]
     argv = [*command(change), "up", "-d", "--no-deps", *[unit["service"] for unit in units]]
     what = "docker compose up -d %s" % " ".join(unit["service"] for unit in units)

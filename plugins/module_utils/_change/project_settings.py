@@ -41,10 +41,11 @@ def set_where_they_stand(change: Change, wanted: dict[str, str], units: Sequence
         after = edited(text, wanted, (), gem)
     except EditError as problem:
         raise Refused("%s: %s" % (path, problem)) from None
-    running = [unit for unit in units if "pid" in unit and any(unit["_env"].get(key) != value for key, value in wanted.items())]
-    if after == text and not running:
+    # One that dies of the setting again and again is to get the new one too; one that is stopped gets it when it is made anew.
+    stale = [unit for unit in units if unit["active_state"] != "inactive" and any(unit["_env"].get(key) != wanted[key] for key in wanted)]
+    if after == text and not stale:
         return
     # All else in the file is not for the reader's eyes.
     shown = ("".join("%s=%s\n" % (key, before[key]) for key in wanted), "".join("%s=%s\n" % pair for pair in wanted.items()))
-    with project.made_anew(change, running):
+    with project.made_anew(change, stale):
         change.write(path, after, shown=shown)

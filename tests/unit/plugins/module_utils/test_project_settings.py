@@ -26,7 +26,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
 
 
 def unit(role: str, **changes: Any) -> dict[str, Any]:
-    known = {"name": f"social-{role}-1", "service": role, "role": role, "shim": False, "intended": True, "pid": 7, "manager": "compose"}
+    known = {"name": f"social-{role}-1", "service": role, "role": role, "shim": False, "intended": True, "pid": 7, "manager": "compose",
+             "active_state": "active"}  # fmt: skip
     return {**known, "_env": {}, "_gateways": ["172.18.0.1"], "_mounts": [], **changes}
 
 
@@ -79,6 +80,9 @@ def test_a_file_that_is_right_already_has_its_containers_made_anew(tmp_path: Pat
     change = changing(tmp_path, "A=info\n", [])
     project_settings.set_where_they_stand(change, {"A": "info"}, [unit("web", _env={"A": '"info"'}), unit("streaming", _env={"A": "info"})])
     assert planned(change) == ["docker compose up -d web"]
+    stopped = changing(tmp_path, "A=debug\n", [])
+    project_settings.set_where_they_stand(stopped, {"A": "info"}, [unit("web", _env={"A": "debug"}, active_state="inactive")])
+    assert len(planned(stopped)) == 1, "without a name compose would start all there is"
     done = changing(tmp_path, "A=info\n", [])
     project_settings.set_where_they_stand(done, {"A": "info"}, [unit("web", _env={"A": "info"})])
     assert planned(done) == []
