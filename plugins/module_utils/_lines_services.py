@@ -26,11 +26,13 @@ _NGINX_PAGE = re.compile(
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
-    r"((?:\(\d+\)[^:]{1,80}: )?(?:\[client [^\]]{1,80}\] )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?|\d{5}\b))"
+    r"((?:\(\d+\)[^:]{1,80}: )?(?:\[client [^\]]{1,80}\] )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?|\d{5}\b)"
+    r"|ModSecurity: Request body \(Content-Length\) is larger than the configured limit)"
 )
 _APACHE_CLIENT = re.compile(r"\[client [^\]]{1,80}\] ")
 _APACHE = re.compile(
-    r"\[\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] \[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?(?:\[client [^\]]*\] )?(.*)", re.S
+    r"(?:\[?\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d)(\.\d+)? (\d{4})\] |(?=\[\w*:\w+\] \[pid ))\[(?:\w*:)?(\w+)\] (?:\[pid [^\]]*\] )?"
+    r"(?:\[client [^\]]*\] )?(.*)", re.S
 )
 _ACCESS = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "([A-Z]{1,20}) ?([^"]*)" (\d{3})\b')
 _ACCESS_ODD = re.compile(r'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "()([^"]*)" (\d{3})\b')
@@ -115,7 +117,7 @@ def proxy(text: str) -> Line:
     apache = _APACHE.match(text)
     if apache:
         month, day, hms, digits, year, level, message = apache.groups()
-        base = month_epoch(month, int(day), hms, int(year))
+        base = month_epoch(month, int(day), hms, int(year)) if month else None
         own = _APACHE_OWN.match(message.partition(", referer: ")[0])
         backend = _APACHE_BACKEND.search(own.group(1)) if own else None
         fields = {"upstream": [backend.group(1)]} if backend else {}
