@@ -41,6 +41,7 @@ _BARE = re.compile(
 # Sidekiq's web UI: the page of a job has class and message of its error in two lines, lists of jobs have both at the end of one.
 _JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
 _ERROR_MESSAGE = re.compile(r"\s*Error Message(?::|\t| {2,})\s*(\S.{0,4000})")
+_PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
 _RETRY = re.compile(
     r"(?:[^\t]{1,40}\t){1,3}(?:default|push|ingress|mailers|pull|scheduler|fasp)\t([A-Z][\w:]{2,120})\t[^\t]*\t([A-Z][\w:]{2,100}): (.*)"
 )
@@ -87,12 +88,15 @@ class Pasted:
     def _of_sidekiq(self, line: Stripped) -> bool:
         """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
         named, said, retry = _JOB_FIELD.match(line.text), _ERROR_MESSAGE.match(line.text), _RETRY.match(line.text)
+        printed = _PRINTED_CLASS.match(line.text)
         if named:
             self._job[named[1]] = named[2]
         elif said and "Error Class" in self._job:
             self._failed(line, self._job.pop("Job", "unknown"), self._job.pop("Error Class"), said[1])
         elif retry:
             self._failed(line, *retry.groups())
+        elif printed:
+            self._failed(line, "unknown", printed[1], "")
         else:
             return False
         return True
