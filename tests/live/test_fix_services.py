@@ -130,6 +130,7 @@ def test_threads_follow_the_issue(tmp_path: Path) -> None:
         assert differences(before, picture(box, units=False)) in ([], ["/etc/postgresql/17/main/postgresql.auto.conf"])
 
 
+@pytest.mark.thorough
 def test_a_run_killed_while_it_drains_is_finished_by_the_next(tmp_path: Path) -> None:
     with Box.start("trixie") as box:
         box.ready()
