@@ -50,7 +50,7 @@ _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+)(" + _CLASS + r"): (.*)"
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
     r"(?:\[[\w:]{1,120}\] \[[0-9a-f-]{36}\] )?(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120}) \(Job ID: [0-9a-f-]{36}\)"
-    r".{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*?)\)[:.]?\s*$", re.S
+    r".{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*?)(?:\)[:.]?)?\s*$", re.S
 )  # fmt: skip
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)

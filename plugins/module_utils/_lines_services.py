@@ -184,6 +184,8 @@ def _level(word: str) -> str:
 
 def postgres(text: str) -> Line:
     """PostgreSQL's stderr log (Debian: ``%m [%p] %q%u@%d``), severities in English, German, French and the languages of _languages.py."""
+    if text.startswith(("{", "postgres {")):
+        return _postgres_json(text)
     match = _POSTGRES.match(text)
     if match is None:
         return Line("more", text)
@@ -193,6 +195,18 @@ def postgres(text: str) -> Line:
     if word in _PG_STRANGE and not DETAIL.match(f"{word}:  {message}"):
         return Line("statement", "", "info", "", "", when, fields)
     return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when, fields)
+
+
+def _postgres_json(text: str) -> Line:
+    """log_destination = jsonlog (15 and newer), and what CloudNativePG makes of csvlog."""
+    try:
+        told = json.loads(text[text.index("{") :])
+        record = told.get("record") or told
+        if "error_severity" not in record:
+            return Line("text", str(told.get("err") or told.get("msg") or "")[:LIMIT])
+        return postgres("%s:  %s" % (record["error_severity"], record.get("message", "")))
+    except (ValueError, AttributeError, TypeError, RecursionError):  # cut off
+        return Line("text", "")
 
 
 def _zoned(date: str, zone: str, digits: Optional[str]) -> Tuple[Optional[float], Dict[str, Any]]:

@@ -42,7 +42,8 @@ def set_where_they_stand(change: Change, wanted: dict[str, str], units: Sequence
     except EditError as problem:
         raise Refused("%s: %s" % (path, problem)) from None
     # One that dies of the setting again and again is to get the new one too; one that is stopped gets it when it is made anew.
-    stale = [unit for unit in units if unit["active_state"] != "inactive" and any(unit["_env"].get(key) != wanted[key] for key in wanted)]
+    stale = [unit for unit in units if unit["active_state"] != "inactive"
+             and any(unit["_env"].get(key, wanted[key]) != wanted[key] for key in wanted)]
     if after == text and not stale:
         return
     # All else in the file is not for the reader's eyes.

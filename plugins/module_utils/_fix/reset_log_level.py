@@ -44,7 +44,7 @@ def fix(change: Change) -> None:
 def _in_containers(change: Change, apps: list[dict[str, Any]]) -> None:
     loud = [unit for unit in apps if unit["_env"].get(KEYS[unit["role"]]) in LOUD[KEYS[unit["role"]]]]
     if loud:
-        project_settings.set_where_they_stand(change, dict.fromkeys((KEYS[unit["role"]] for unit in loud), LEVEL), loud)
+        project_settings.set_where_they_stand(change, dict.fromkeys((KEYS[unit["role"]] for unit in loud), LEVEL), apps)
 
 
 def _files(change: Change) -> set[str]:

@@ -33,7 +33,7 @@ def fix(change: Change) -> None:
     if "compose" in change.install:
         wanted = dict.fromkeys((key for _unit, keys in wrong for key in keys), "production")
         if wanted:
-            project_settings.set_where_they_stand(change, wanted, [unit for unit, _keys in wrong])
+            project_settings.set_where_they_stand(change, wanted, _apps(change))
         return
     for unit, keys in wrong:
         unit_environment.refuse_when_hopeless(change, unit, TOPIC, dict.fromkeys(keys, "production"))

@@ -180,7 +180,7 @@ class Project:
 def small_filesystem(folder: Path, megabytes: int = 48) -> Iterator[Path]:
     """A filesystem that can be filled without filling the machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,uid={OWNER},gid={OWNER}", "small", folder)
+    run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,uid={OWNER},gid={OWNER},mode=0755", "small", folder)
     try:
         yield folder
     finally:
