@@ -56,6 +56,7 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: |nginx: \[", "proxy"),
         (r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[[\w:]+\] |AH\d{5}: ", "proxy"),
         (r'[^"]{0,200}\[\d{1,2}/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "', "proxy"),
+        (r'\{"level":"\w+","ts":"[^"]*","logger":"postgres"', "database"),
         (r'\{"level":"\w+","ts":', "proxy"),
         (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
         (r"(?:pid=\d+ )?tid=\w+ ", "sidekiq"),
