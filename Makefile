@@ -45,7 +45,7 @@ browser: ## the HTML report in headless Chromium
 	@tools/test testbed browser
 molecule: ## healthy servers, diagnosed twice: nothing found, nothing changed
 	@tools/test testbed molecule
-live: ## one real fault after the other, each in a fresh server: named; one for each fix: cured, proven, taken back
+live: ## one real fault after the other, each in a fresh server: named; five of them cured, proven, taken back
 	@tools/test testbed live
 thorough: ## the same in both releases, with the cures that take long and every special case of every fix, and all of sanity (hours)
 	@tools/test testbed thorough
