@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         small = write(Path(place) / "small", 20 * BLOCK, asked.entries)
         each = small / (20 * BLOCK + asked.entries)
-        sizes = {"small": small, "large": write(Path(place) / "large", int(asked.gigabytes * 1e9 / each), asked.entries)}
+        sizes = {"small": small, "large": write(Path(place) / "large", int(asked.gigabytes * 1e9 / each) // BLOCK * BLOCK, asked.entries)}
         for turn in range(3):
             for name, size in sizes.items():
                 folder = Path(place) / name
