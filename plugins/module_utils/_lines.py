@@ -92,7 +92,7 @@ def strip_prefix(line: str) -> Stripped:
         dyno = _DYNO.match(after)
         if dyno:
             return Stripped(after[dyno.end() :], _stamp(stamp), service=dyno.group(1))
-        logged = _LOGGED.match(rest, stamp.end(3))  # its level looks like a time zone
+        logged = _LOGGED.match(rest, stamp.end(3)) if stamp.group(3) else None  # its level looks like a time zone
         if logged:
             return Stripped(rest[logged.end() :], _stamp(stamp), logged.lastgroup or "", 0, service)
         sender = _SENDER.match(after)

@@ -50,12 +50,13 @@ _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+)(" + _CLASS + r"): (.*)"
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
     r"(?:\[[\w:]{1,120}\] \[[0-9a-f-]{36}\] )?(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120}) \(Job ID: [0-9a-f-]{36}\)"
-    r".{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*?)(?:\)[:.]?)?\s*$", re.S
+    r".{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*)", re.S
 )  # fmt: skip
+_PERFORMED_END = re.compile(r"\)[:.]?$")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
-_NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w*)?(?:Error|Exception)\w*)(?: \[\w+\])?: (.*)", re.S)
+_NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
 _SEVERITIES = {"D": "debug", "I": "info", "W": "warn", "E": "error", "F": "fatal", "A": "unknown", "ERR!": "error", "verb": "debug"}
 _PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 
@@ -127,7 +128,8 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
         return Line("statement", "", severity, rid, "", when)
     performed = _PERFORMED.match(message)
     if performed:
-        fields = dict(_named(performed.group(2), performed.group(3)), job=performed.group(1), single=True)
+        said = _PERFORMED_END.sub("", performed.group(3).rstrip())
+        fields = dict(_named(performed.group(2), said), job=performed.group(1), single=True)
         return Line("exception", message, "error", "", "", when, fields)
     again = _AGAIN.match(message)
     if again:  # Rails 7.1 and newer, before details of an error that it has counted in the lines above

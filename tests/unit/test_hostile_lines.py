@@ -1,0 +1,64 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No line keeps a regular expression busy: strangers write into logs, and one expression cannot be interrupted.
+
+Each expression is held against lines as long as may be, of words of its own again and again: what is cubic takes minutes for such a line,
+what is as it should be a few tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from typing import Callable
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import (
+    _line,
+    _lines,
+    _lines_app,
+    _lines_services,
+    _lines_strangers,
+    _signatures,
+)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
+
+MOST_SECONDS = 2.0
+CATALOGUE = _catalogue.load()
+ANYTHING = (" ", "a", "0", "(", "/", ".", "=", "[", '"', "aA1")
+
+
+def words(pattern: str) -> set[str]:
+    """What stands in a regular expression as it is."""
+    plain = re.sub(r"\\(.)", lambda match: " " if match.group(1).isalnum() else match.group(1), pattern)
+    found = {word for word in re.findall(r"[A-Za-z0-9_ :/\"'=.-]+", plain) if len(word) > 1}
+    return {*found, *(word + " " for word in found), *ANYTHING}
+
+
+def slowest(read: Callable[[str], object], of: set[str], characters: int) -> tuple[float, str]:
+    took = []
+    for word in sorted(of):
+        line = (word * (characters // len(word) + 1))[: characters - 1] + "!"
+        start = time.process_time()
+        read(line)
+        took.append((time.process_time() - start, word))
+    return max(took)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_no_line_keeps_a_signature_busy(name: str) -> None:
+    for key, signature in _catalogue.signatures({name: CATALOGUE[name]}).items():
+        seconds, word = slowest(re.compile(signature["match"]).search, words(signature["match"]), _signatures.TEXT_LIMIT)
+        assert seconds < MOST_SECONDS, f"{key}: {seconds:.1f} s for a line of {word!r}"
+
+
+@pytest.mark.parametrize("origin", _lines.ORIGINS)
+def test_no_line_keeps_a_parser_busy(origin: str) -> None:
+    patterns = [each.pattern for module in (_lines_app, _lines_services, _lines_strangers) for each in vars(module).values()
+                if isinstance(each, re.Pattern)]  # fmt: skip
+    of = {word for pattern in patterns for word in words(pattern)}
+    seconds, word = slowest(lambda text: _lines_strangers.heard(origin, _lines.parse(origin, text)), of, _line.LIMIT)
+    assert seconds < MOST_SECONDS, f"{seconds:.1f} s for a line of {word!r}"
