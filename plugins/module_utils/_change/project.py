@@ -55,16 +55,20 @@ def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]
     yield
     done = change.command(argv, what, SECONDS, cwd=directory, quiet=True)
     if done is not None and done.rc != 0:
-        raise HostError("%s failed: %s" % (what, done.last_line))
+        raise HostError("%s failed: %s" % (what, done.last_line))  # cleaned of secrets by the step that it ends
     change.asked.awaited += names
 
 
 def make_anew_again(operation: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Undo of made_anew, when the files are as before."""
+    """Undo of made_anew, when the files are as before.
+
+    Compose quotes lines of the file of settings in its errors, and an undo has nobody who knows its secrets: nothing of them is told.
+    """
     say(operation["what"])
-    done = act(operation["argv"], SECONDS, None, None, operation["directory"], b"", say)
+    done = act(operation["argv"], SECONDS, None, None, operation["directory"])
     if done.rc != 0:
-        raise HostError("%s failed: %s" % (operation["what"], done.last_line))
+        ended = "was not done within %d s" % SECONDS if done.rc is None else "ended with %d" % done.rc
+        raise HostError("%s %s; run it in %s to see why" % (operation["what"], ended, operation["directory"]))
 
 
 def run(change: Change, words: Sequence[str], what: str, seconds: float) -> Acted | None:

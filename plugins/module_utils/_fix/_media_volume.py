@@ -9,8 +9,6 @@ Docker makes a directory that a compose file names and that is not there, and it
 
 from __future__ import annotations
 
-import os
-
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
@@ -20,19 +18,16 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 
 
-def root(change: Change) -> str:
-    """Where the volume with media lies on this host, without links."""
+def told(change: Change) -> str:
+    """Where the volume with media lies on this host, as the engine or the compose file tells it."""
     unit = _app(change)
     inside = composition.media_path(unit, change.install)
-    mount, told = composition.mount_of(unit, inside), composition.source_of(unit, inside)
-    if mount is None or not told:
+    mount, source = composition.mount_of(unit, inside), composition.source_of(unit, inside)
+    if mount is None or not source:
         raise Refused("media lie in the container itself, and are gone when it is made anew: mount a volume at %s" % inside)
     if not mount["writable"]:
         raise Refused("the compose file mounts %s read-only; take that away there, then docker compose up -d" % inside)
-    found = os.path.realpath(told)
-    if not os.path.isdir(found):
-        raise Refused("%s, the volume with media, is no directory of this host" % found)
-    return found
+    return source
 
 
 def failing(change: Change, top: str) -> list[str]:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 def raise_pools(change: Change, apps: list[dict[str, Any]]) -> None:
     """apps: the containers of web, Sidekiq and streaming with what was measured of them."""
     if not any(unit.get("pool_short") for unit in apps):
-        raise Refused("every pool has a connection for each of its threads; look for slow or blocked queries in pg_stat_activity, and "
-                      "change threads in the compose file (the command of Sidekiq, MAX_THREADS), then docker compose up -d")
+        raise Refused("every pool has a connection for each of its threads; look for slow or blocked queries in pg_stat_activity")
     rails = [unit for unit in apps if unit["role"] != "streaming"]
     pool = max(int(unit.get("concurrency", 0)) for unit in rails)
     if not change.facts.get("database", {}).get("pooler"):  # whose own limits count

@@ -33,7 +33,7 @@ def fix(change: Change) -> None:
     if owner.uid == 0:
         raise Refused("Mastodon runs as root on this host, whom no permission stops")
     if "compose" in change.install:
-        root = _media_volume.root(change)
+        root = _volume(change)
         _give(change, owner, _by_number(owner), _failing(root, _media_volume.failing(change, root)), {root: TREES})
         return
     root = _root(change, owner)
@@ -54,7 +54,7 @@ def _by_number(owner: Owner) -> User:
 def check(change: Change) -> str:
     owner = change.owner()
     if "compose" in change.install:
-        root = _media_volume.root(change)
+        root = _volume(change)
         may = _by_number(owner).may(os.stat(root), 3)
         return "" if may else "%d still may not write %s; look for ACLs (getfacl) and read-only mounts" % (owner.uid, root)
     root = os.path.realpath(change.install["media_root"])
@@ -115,6 +115,18 @@ def _failing(root: str, paths: list[str]) -> list[str]:
     return top
 
 
+def _volume(change: Change) -> str:
+    """Where docker compose has the volume with media, without links."""
+    told = _media_volume.told(change)
+    _demand_honest_links(told)
+    root = os.path.realpath(told)
+    if not _is_below(root, change.install["compose"]["directory"]):
+        _demand_not_of_the_system(root, "the volumes of the compose file")
+    if not os.path.isdir(root):
+        raise Refused("%s, the volume with media, is no directory of this host" % root)
+    return root
+
+
 def _root(change: Change, owner: Owner) -> str:
     """Where media lie, without links, and nothing else than media."""
     told = str(change.install.get("media_root") or "")
@@ -122,12 +134,9 @@ def _root(change: Change, owner: Owner) -> str:
         raise Refused("it is not known where media lie on this host")
     _demand_honest_links(told)
     root = os.path.realpath(told)
-    checkout = os.path.realpath(change.install["root"])
-    if root != checkout and (root + "/").startswith(checkout + "/"):
+    if _is_below(root, change.install["root"]):
         return root
-    parts = root.split("/")[1:]
-    if len(parts) < 2 or parts[0] in SYSTEM:
-        raise Refused("%s, where Mastodon is told to put its media, is a directory of the system; correct PAPERCLIP_ROOT_PATH" % root)
+    _demand_not_of_the_system(root, "PAPERCLIP_ROOT_PATH")
     if not os.path.lexists(root):
         above = os.path.dirname(root)
         if getattr(change.host.stat(above), "st_uid", -1) != owner.uid:
@@ -143,6 +152,17 @@ def _root(change: Change, owner: Owner) -> str:
     if getattr(change.host.stat(root), "st_uid", -1) != owner.uid and not any(name in TREES for name in change.host.names(root)):
         raise Refused("%s holds nothing of Mastodon's media and is not %s's; if it is right, chown it by hand" % (root, owner.user))
     return root
+
+
+def _is_below(root: str, directory: str) -> bool:
+    above = os.path.realpath(directory)
+    return root != above and (root + "/").startswith(above + "/")
+
+
+def _demand_not_of_the_system(root: str, where: str) -> None:
+    parts = root.split("/")[1:]
+    if len(parts) < 2 or parts[0] in SYSTEM:
+        raise Refused("%s, where Mastodon is told to put its media, is a directory of the system; correct %s" % (root, where))
 
 
 def _demand_honest_links(path: str) -> None:

@@ -35,6 +35,9 @@ STEP = 5
 def fix(change: Change) -> None:
     issues = change.issues or [str(change.options.get("issue") or "")]
     if "compose" in change.install:
+        if "db_pool_exhausted" not in issues:
+            raise Refused("how many threads there are stands in the compose file (the command of Sidekiq) and in MAX_THREADS, "
+                          "WEB_CONCURRENCY: change it there, then docker compose up -d")
         _tune_containers.raise_pools(change, _apps(change))
         return
     known = False

@@ -16,13 +16,13 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change import pr
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
-    _media_volume,
     fix_media_permissions,
     reset_log_level,
     set_rails_env,
     set_trusted_proxies,
     tune_concurrency,
 )
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 
 def unit(role: str, **changes: Any) -> dict[str, Any]:
@@ -102,6 +102,7 @@ def test_a_pool_becomes_as_large_as_the_most_threads(tmp_path: Path, most: int, 
     units = [unit("web", **given, concurrency=5, workers=2), sidekiq, unit("streaming", **given)]
     told = {"connections": {"max": most, "reserved": 3, "used": 0}}
     change = changing(tmp_path, "DB_POOL=5\n", units, database=told)
+    change.step["issues"] = ["db_pool_exhausted"]
     if refused:
         with pytest.raises(Refused, match="would need 60 connections, and there is room for 21"):
             tune_concurrency.fix(change)
@@ -113,6 +114,35 @@ def test_a_pool_becomes_as_large_as_the_most_threads(tmp_path: Path, most: int, 
 
 def volume(folder: Path, **changes: Any) -> dict[str, Any]:
     return {"type": "bind", "source": str(folder), "path": "/mastodon/public/system", "writable": True, **changes}
+
+
+def test_an_undo_tells_nothing_of_what_compose_prints(tmp_path: Path) -> None:
+    said: list[str] = []
+    argv = ["sh", "-c", "echo failed to read .env: line 3: SMTP_PASSWORD=hunter2; exit 15"]
+    with pytest.raises(HostError, match=r"^docker compose up -d web ended with 15; run it in .* to see why$"):
+        project.make_anew_again({"what": "docker compose up -d web", "argv": argv, "directory": str(tmp_path)}, said.append)
+    assert said == ["docker compose up -d web"]
+
+
+def test_threads_are_the_compose_files_business(tmp_path: Path) -> None:
+    change = changing(tmp_path, "DB_POOL=5\n", [unit("sidekiq", _env={"DB_POOL": "5"}, db_pool=5, concurrency=25, pool_short=True)])
+    change.step["issues"] = ["db_too_many_connections"]
+    with pytest.raises(Refused, match="stands in the compose file"):
+        tune_concurrency.fix(change)
+    assert planned(change) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [("/etc/mastodon", "is a directory of the system; correct the volumes of the compose file"), ("{folder}/link", "is a link that user")],
+)
+def test_a_volume_that_is_not_surely_medias_is_left_alone(tmp_path: Path, source: str, why: str) -> None:
+    (tmp_path / "link").symlink_to("/usr")
+    os.lchown(tmp_path / "link", 991, 991)
+    source = source.format(folder=tmp_path)
+    change = changing(tmp_path, "", [unit("web", _mounts=[volume(Path(source))])])
+    with pytest.raises(Refused, match=why):
+        fix_media_permissions.fix(change)
 
 
 def test_the_volume_is_given_to_the_number_of_the_app(tmp_path: Path) -> None:
@@ -139,6 +169,6 @@ def test_the_volume_is_given_to_the_number_of_the_app(tmp_path: Path) -> None:
 )
 def test_what_is_no_volume_of_this_host(tmp_path: Path, mounts: list[dict[str, Any]], why: str) -> None:
     with pytest.raises(Refused, match=why):
-        _media_volume.root(changing(tmp_path, "", [unit("web", _mounts=mounts)]))
+        fix_media_permissions.fix(changing(tmp_path, "", [unit("web", _mounts=mounts)]))
     with pytest.raises(Refused, match="no container"):
-        _media_volume.root(changing(tmp_path, "", []))
+        fix_media_permissions.fix(changing(tmp_path, "", []))
