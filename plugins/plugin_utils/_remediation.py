@@ -146,7 +146,9 @@ class Remediation:
         for left in run.get("unjudged", ()):
             after = self._watch(left["steps"])
             reasons = _verdict.verdicts(left["steps"], after, after)  # how the host was before that run nobody knows any more
-            self._note(self.door.settle(left["id"], reasons), [], self.before, after)
+            judged = {step["number"] for step in left["steps"] if step["state"] == "applied"}  # what was torn is no failure of today
+            settled = self.door.settle(left["id"], reasons)
+            self._note({**settled, "steps": [step for step in settled["steps"] if step["number"] in judged]}, [], self.before, after)
         self._observe(self.log_since)
 
     def waits_for(self) -> dict[str, list[str]]:

@@ -198,12 +198,14 @@ def test_what_an_interrupted_run_did_completely_is_judged(board, now, state):
             run = super().begin(steps)
             if steps:
                 return run
-            self.run = {"id": "left", "state": "acted", "steps": [step]}
+            torn = {**step, "number": 2, "fix": "add_swap", "state": "undone", "reason": "interrupted"}
+            self.run = {"id": "left", "state": "acted", "steps": [step, torn]}
             return {**run, "recovered": ["left"], "unjudged": [self.run]}
 
     left = down(remediation={"open": {"id": "left"}, "runs": [], "cured": {}})
     told = remediate(Left(now(), hosts.healthy()), board, left)
     assert (told["recovered"], states(told)[0]) == (["left"], ("restart_services", state))
+    assert not [reason for reason in told["failed"] if "interrupted" in reason], "what the host had taken back is no failure of this run"
     assert len(states(told)) == (1 if state == "kept" else 2), "a fix that an earlier run tried is not out of the question"
 
 
