@@ -123,7 +123,7 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "_container": str(told.get("Id", "")), "_hostname": str(config.get("Hostname", "")),
         "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
-        "_gateways": [each["Gateway"] for each in networks.values() if each and each.get("Gateway")],
+        "_gateways": [str(each["Gateway"]) for each in networks.values() if each and each.get("Gateway")],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
         "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_oom_killed": killed,
         "_tty": bool(config.get("Tty")),
