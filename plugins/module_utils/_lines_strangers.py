@@ -41,6 +41,7 @@ _TOLD = re.compile(
     r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
+_IMMUTABLE = "pkeys are immutable on OpenSSL 3"
 _FORGED = "ActionController::InvalidAuthenticityToken"
 # A visitor may send any Origin, but with the name of this server and another scheme only if the proxy keeps the scheme to itself.
 _OTHER_SCHEME = re.compile(r"HTTP Origin header \(https://([\w.:-]{1,255})\) didn't match request\.base_url \(http://\1\)")
@@ -130,6 +131,8 @@ def _raised(name: str, message: str) -> str:
     if name.startswith("Net::SMTP"):
         status = _MAIL_STATUS.match(message)
         return f"{name}: {status.group()}" if status else name
+    if name == "OpenSSL::PKey::PKeyError" and message.startswith(_IMMUTABLE):
+        return f"{name}: {_IMMUTABLE}"
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         return f"{name}: {refused.group(1)}" if refused else name

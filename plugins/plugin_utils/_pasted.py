@@ -25,6 +25,7 @@ _VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?")
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
 _CONTAINERS = re.compile(r"\b(?:docker|podman|kubectl|kubernetes)\b", re.IGNORECASE)
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
+_COMMAND_OF = re.compile(r"command output of ([\w./=:@ -]{1,200}?)(?= [(/+]|,|\Z)")
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 # Colours as less, rsyslog and JSON print their escape character.
@@ -194,6 +195,9 @@ def facts_of_log(
 def facts_of_case(case: Case, signatures: t.Mapping[str, t.Mapping[str, t.Any]], whole: str = AUTO) -> dict[str, t.Any]:
     """Facts of one of many logs; where it says who wrote it, that counts for lines that do not show it."""
     pasted = Pasted(signatures, whole if whole != AUTO else origin_of_whole(case.where))
+    command = _COMMAND_OF.match(case.where)
+    if command:  # as it is in a log that begins with what was typed
+        pasted.add(b"$ " + command.group(1).encode())
     for line in case.lines.splitlines():
         pasted.add(line.encode("utf-8", "surrogateescape"))
     in_containers = _CONTAINERS.search(case.where) and case.deployment not in DEPLOYMENTS
