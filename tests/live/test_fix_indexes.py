@@ -66,6 +66,7 @@ def test_what_is_broken_off_leaves_nothing_behind(box: Box, tmp_path: Path) -> N
     done = finished(box, tmp_path, module(box, tmp_path, "mastodon_fix", steps=[{"fix": "repair_indexes"}]))
     assert done["run"]["recovered"] == [begun["run"]["id"]], done
     assert done["run"]["steps"][0]["state"] == "applied", done
+    finished(box, tmp_path, module(box, tmp_path, "mastodon_fix", state="settled", run=done["run"]["id"]))
     assert (box.psql(INVALID), box.psql(EXTENSIONS)) == ("0", "0")
     assert apply(box, tmp_path, "repair_indexes")[0]["state"] == "nothing"
     prove(box)

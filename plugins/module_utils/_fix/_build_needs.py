@@ -126,7 +126,7 @@ def install_modules(change: Change, root: str, yarn: int, environment: dict[str,
 
 def _telling(output: str) -> str:
     """The newest line of Yarn that names what is wrong, without its decoration; its very last one only says that something was."""
-    lines = re.findall(r"(?m)(?:YN(?!0000)\d{4}: \W{0,3}|^error )(\S.*(?:forbidden|[Ee]rror|ailed|an't|annot|[Nn]ot ).*)$", output)
+    lines = re.findall(r"(?m)(?:YN(?!0000)\d{4}: \W{0,3}|^error )(\S.*(?:forbidden|blocked|[Ee]rror|ailed|an't|annot|[Nn]ot ).*)$", output)
     return lines[-1].strip()[:300] if lines else ""
 
 
