@@ -69,24 +69,21 @@ _STORE = (
     "son serveur tourne dans un conteneur avec ses propres fichiers, que ce remède ne connaît pas",
 )
 NOT_IN_CONTAINERS = {
-    "let_redis_save": _STORE,
     "convert_encoding": _STORE,
-    "repair_indexes": _STORE,
     "install_node_modules": _IMAGE,
     "rebuild_assets": _IMAGE,
     "copy_assets": _IMAGE,
     "install_media_tools": _IMAGE,
     "set_stop_timeout": _COMPOSE_FILE,
-    "cover_queues": _COMPOSE_FILE,
     "allow_writes": _COMPOSE_FILE,
 }
 _OTHER = (
     "this fix was made for services of systemd and files of the host",
     "ce remède est fait pour des services de systemd et des fichiers de l'hôte",
 )
-# They know containers, or have to do with the host alone. Whatever is not named here is refused, also a fix that is new.
+# They know containers of a compose project, or have to do with the host alone. Whatever is not named here is refused, also a new fix.
 _OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
-                           "tune_concurrency"))
+                           "tune_concurrency", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

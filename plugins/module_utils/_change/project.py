@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import Acted
 
 PROGRAMS = (["docker", "compose"], ["docker-compose"])
-SECONDS = 300.0
+SECONDS = 600.0
+STOP_SECONDS = 90  # Sidekiq gives unfinished jobs back within 25 s; the engine alone would kill it after 10
+# What compose looks for where it is told no files, in this order.
+BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
 
 
 def command(change: Change) -> list[str]:
@@ -35,7 +40,15 @@ def command(change: Change) -> list[str]:
     if chosen is None:
         raise Refused("docker compose %s, which made the containers, is not installed on this host for root, nor another of its "
                       "generation" % project["version"])
-    return [*chosen, "-p", project["project"], *(word for path in project["files"] for word in ("-f", path))]
+    # An override may come and go between an act and its undo.
+    files = [] if finds_files_itself(project) else project["files"]
+    return [*chosen, "-p", project["project"], *(word for path in files for word in ("-f", path))]
+
+
+def finds_files_itself(project: dict[str, Any]) -> bool:
+    """Whether the project is made of the files that compose finds in its directory without being told."""
+    folders, names = zip(*(os.path.split(os.path.join(project["directory"], path)) for path in project["files"] or [""]))
+    return set(folders) == {project["directory"]} and names[0] in BASES and all(name in OVERRIDES for name in names[1:])
 
 
 @contextlib.contextmanager
@@ -48,7 +61,7 @@ def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]
         yield
         return
     names = [unit["name"] for unit in units]
-    argv = [*command(change), "up", "-d", "--no-deps", *[unit["service"] for unit in units]]
+    argv = [*command(change), "up", "-d", "-t", str(STOP_SECONDS), "--no-deps", *[unit["service"] for unit in units]]
     what = "docker compose up -d %s" % " ".join(unit["service"] for unit in units)
     directory = change.install["compose"]["directory"]
     change.before("made_anew", what, argv=argv, directory=directory, containers=names)

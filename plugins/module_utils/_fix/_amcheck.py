@@ -8,16 +8,19 @@ amcheck is made and taken back in one transaction, so the database is left as it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import STATEMENT_SECONDS, literal, name
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import literal, name
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
 if TYPE_CHECKING:
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import ContainedServer
     from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+
+    Server = Union[Superuser, ContainedServer]
 
 _EXTENSION = """SELECT coalesce(max(n.nspname), ''), (SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck')::text
  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'amcheck'"""
@@ -48,7 +51,7 @@ class Corrupt(NamedTuple):
     problem: str
 
 
-def corrupt(host: Host, server: Superuser, database: str, only: list[str] | None = None) -> list[Corrupt]:
+def corrupt(host: Host, server: Server, database: str, only: list[str] | None = None) -> list[Corrupt]:
     """The B-tree indexes of the app (or those named in `only`) that are corrupt; Refused when amcheck is not installed."""
     schema, available = server.rows(host, database, _EXTENSION)[0]
     if not schema and available == "0":
@@ -57,14 +60,14 @@ def corrupt(host: Host, server: Superuser, database: str, only: list[str] | None
     create = [] if schema else ["CREATE EXTENSION amcheck SCHEMA public"]
     statements = ["BEGIN", *create, _FUNCTION % name(schema or "public"), _CHECK % wanted, "ROLLBACK"]
     found = []
-    for line in _answer(host, server, database, statements):
+    for line in _lines(host, server, database, statements):
         oid, index, table, unique, problem = line.split("\t")
         if problem:
             found.append(Corrupt(int(oid), index, table, unique == "unique", problem[:300]))
     return found
 
 
-def twice(host: Host, server: Superuser, database: str, index: Corrupt) -> int:
+def twice(host: Host, server: Server, database: str, index: Corrupt) -> int:
     """How many values that a unique index allows once are more than once in its table, read past all indexes."""
     if not index.unique:
         return 0
@@ -75,18 +78,17 @@ def twice(host: Host, server: Superuser, database: str, index: Corrupt) -> int:
     conditions = ["(%s) IS NOT NULL" % key[0] for key in keys] + ["(%s)" % keys[0][1]] * bool(keys[0][1])
     question = "SELECT count(*) FROM (SELECT 1 FROM ONLY %s WHERE %s GROUP BY %s HAVING count(*) > 1) AS twice" % (  # noqa: S608
         index.table, " AND ".join(conditions), ", ".join("(%s)" % key[0] for key in keys))
-    return int(_answer(host, server, database, [*_BY_THE_TABLE, question])[0])
+    return int(_lines(host, server, database, [*_BY_THE_TABLE, question])[0])
 
 
-def leftovers(host: Host, server: Superuser, database: str, index: str) -> list[str]:
+def leftovers(host: Host, server: Server, database: str, index: str) -> list[str]:
     """Quoted names of the invalid indexes that a broken-off REINDEX CONCURRENTLY of this one left (`…_ccnew`, `…_ccold`)."""
     schema, _point, plain = index.rpartition(".")
     return [row[0] for row in server.rows(host, database, _UNFINISHED % (literal(schema), literal(plain.strip('"'))))]
 
 
-def _answer(host: Host, server: Superuser, database: str, statements: list[str]) -> list[str]:
-    done = host.run(server.psql(database, *statements), STATEMENT_SECONDS, owner=server.owner, environment=server.environment())
-    if done.rc != 0:
-        said = done.err.decode("utf-8", "replace").strip().splitlines()
-        raise HostError("the indexes of %s could not be checked: %s" % (database, said[-1][:300] if said else "no answer in time"))
-    return [line for line in done.out.decode("utf-8", "replace").splitlines() if line]
+def _lines(host: Host, server: Server, database: str, statements: list[str]) -> list[str]:
+    try:
+        return server.lines(host, database, statements)
+    except HostError as problem:
+        raise HostError("the indexes of %s could not be checked: %s" % (database, problem)) from None

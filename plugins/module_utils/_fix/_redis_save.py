@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import compose
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis_target import USES, resolve
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import READERS, ErrorReply, Redis, RedisError, Target, information
 
@@ -34,7 +35,7 @@ def unsaved(change: Change) -> list[Target]:
     found: dict[Target, bool] = {}
     for _name, prefix in USES:
         try:
-            target = resolve(Host(time.monotonic() + CONNECT_SECONDS), change.install, prefix)
+            target = compose.reached(change.install, resolve(Host(time.monotonic() + CONNECT_SECONDS), change.install, prefix))
             if target not in found:
                 found[target] = _is_bad(_persistence(target))
         except RedisError:

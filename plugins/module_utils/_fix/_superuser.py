@@ -48,6 +48,14 @@ class Superuser(NamedTuple):
         with self.session(host, database) as asked:
             return [[value or "" for value in row] for row in asked.rows(sql)]
 
+    def lines(self, host: Host, database: str, statements: list[str]) -> list[str]:
+        """What psql prints for statements of one session; HostError with what the server said when it refuses one."""
+        done = host.run(self.psql(database, *statements), STATEMENT_SECONDS, owner=self.owner, environment=self.environment())
+        if done.rc != 0:
+            said = done.err.decode("utf-8", "replace").strip().splitlines()
+            raise HostError(said[-1][:300] if said else "no answer in time")
+        return [line for line in done.out.decode("utf-8", "replace").splitlines() if line]
+
     def environment(self) -> dict[str, str]:
         return {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.owner.user, "PGOPTIONS": SAME_OUTPUT}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._same_content import tables
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import STATEMENT_SECONDS, Superuser, literal, name
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser, literal, name
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def _counts(host: Host, server: Superuser, database: str, questions: Sequence[st
     if not questions:
         return []
     # plpgsql finds the functions of pg_catalog through the search path of the session.
-    done = host.run(server.psql(database, _FUNCTION, *questions), STATEMENT_SECONDS, owner=server.owner, environment=server.environment())
-    numbers = done.out.decode("ascii", "replace").split()
-    if done.rc != 0 or len(numbers) != len(questions):
-        said = done.err.decode("utf-8", "replace").strip().splitlines()
-        raise HostError("the bytes of database %s could not be checked: %s" % (database, said[-1][:300] if said else "no answer in time"))
+    try:
+        numbers = server.lines(host, database, [_FUNCTION, *questions])
+    except HostError as problem:
+        raise HostError("the bytes of database %s could not be checked: %s" % (database, problem)) from None
     return [int(number) for number in numbers]

@@ -14,9 +14,9 @@ In this order, the first that fits:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._change import exec_start, units
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, exec_start, project, project_override, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _sidekiq_unit
@@ -56,20 +56,38 @@ def _cover(change: Change, missing: list[str]) -> None:
     if not running:
         raise Refused("no Sidekiq unit runs on this host from which one for %s could be made" % ", ".join(missing))
     only = running[0] if len(running) == 1 else None
-    if only is not None and not only["queues"] and _configured(change, missing) and "concurrency" in only:
+    if only is not None and not only["queues"] and _configured(change, only, missing) and "concurrency" in only:
         change.restart(only["name"])
     elif only is not None and only["queues"]:
-        command = exec_start.command_of(change, only["name"])
+        command = _command_of(change, only)
         # Given already, and not in effect: it was not restarted since.
         absent = [name for name in missing if name not in exec_start.queues(command)]
-        exec_start.write(change, only, exec_start.with_queues(command, absent))
-        change.restart(only["name"])
+        _set_command(change, only, exec_start.with_queues(command, absent))
+    elif "compose" in change.install:
+        raise Refused("who split queues over containers has sized each of them: give one of them -q %s in the compose file, then docker "
+                      "compose up -d" % " -q ".join(missing))
     else:
         _sidekiq_unit.write(change, running[0], missing)
 
 
-def _configured(change: Change, missing: list[str]) -> bool:
-    text = change.host.maybe(change.install["root"] + "/config/sidekiq.yml", MAX_CONFIG_BYTES) or ""
+def _command_of(change: Change, unit: dict[str, Any]) -> str:
+    return project_override.command_of(unit) if "compose" in change.install else exec_start.command_of(change, unit["name"])
+
+
+def _set_command(change: Change, unit: dict[str, Any], command: str) -> None:
+    if "compose" in change.install:
+        with project.made_anew(change, [unit]):
+            project_override.write_command(change, unit, command)
+    else:
+        exec_start.write(change, unit, command)
+        change.restart(unit["name"])
+
+
+def _configured(change: Change, unit: dict[str, Any], missing: list[str]) -> bool:
+    if "compose" in change.install:
+        text = containers.text(change.host, unit, "config/sidekiq.yml")
+    else:
+        text = change.host.maybe(change.install["root"] + "/config/sidekiq.yml", MAX_CONFIG_BYTES) or ""
     words = text.replace("[", " ").replace(",", " ").replace("]", " ").replace("-", " ").split()
     return all(name in words for name in missing)
 
@@ -91,10 +109,9 @@ def _one_scheduler(change: Change) -> None:
         if unit["queues"] == [SCHEDULER]:
             raise Refused("%s takes nothing but scheduler, and %s takes it too: disable and stop one of them" % (
                 unit["name"], keeper["name"]))
-        command = exec_start.command_of(change, unit["name"])
-        if SCHEDULER in exec_start.queues(command):
-            exec_start.write(change, unit, exec_start.without_queue(command, SCHEDULER))
-        change.restart(unit["name"])
+        command = _command_of(change, unit)
+        kept = exec_start.without_queue(command, SCHEDULER) if SCHEDULER in exec_start.queues(command) else command
+        _set_command(change, unit, kept)
 
 
 def check(change: Change) -> str:

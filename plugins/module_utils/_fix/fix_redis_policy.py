@@ -9,14 +9,16 @@ A Redis that is nearly full would refuse writes from then on, which is worse tha
 from __future__ import annotations
 
 import re
+import shlex
 import time
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import project_override
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe import install
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import compose, install
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.redis_target import resolve
 from ansible_collections.fediops.mastodon.plugins.module_utils._redis import READERS, ErrorReply, Redis, RedisError, Target, information
 
@@ -46,10 +48,13 @@ def fix(change: Change) -> None:
             continue
         done.append(target)
         _demand_room(target, told)
-        _write(change, target, told.get("config_file", ""))
+        if "compose" in change.install:
+            _write_command(change, target)
+        else:
+            _write(change, target, told.get("config_file", ""))
         before = told.get("maxmemory_policy", "")
         if change.before("redis_policy", "Redis at %s: maxmemory-policy %s -> %s" % (target.label, before, WANTED), use=use, policy=before,
-                         root=str(change.install.get("root") or "")):
+                         root=(change.install.get("compose") or {}).get("directory") or str(change.install.get("root") or "")):
             _set(target, WANTED)
 
 
@@ -76,7 +81,7 @@ UNDO = {"redis_policy": set_back}
 def _asked(found: dict[str, Any], use: str) -> tuple[Target, dict[str, str]]:
     """Where a use goes, and INFO of that server."""
     try:
-        target = resolve(Host(time.monotonic() + SECONDS), found, use)
+        target = compose.reached(found, resolve(Host(time.monotonic() + SECONDS), found, use))
         with _connect(target) as link:
             raw = link.ask(("INFO",))[0]
     except RedisError as problem:
@@ -118,6 +123,21 @@ def _write(change: Change, target: Target, path: str) -> None:
     else:
         after = text + ("" if not text or text.endswith("\n") else "\n") + line + "\n"
     change.write(path, after, shown=("\n".join(each.group().strip() for each in found), line))
+
+
+def _write_command(change: Change, target: Target) -> None:
+    """What the container is started with the next time; its Redis keeps running, and CONFIG SET does the rest."""
+    unit = next((unit for unit in change.units("redis") if "pid" in unit and target.host in unit["_ips"]), None)
+    if unit is None:
+        raise Refused("Redis at %s is in no container of the project; set maxmemory-policy %s in its own configuration" % (
+            target.label, WANTED))
+    words, kept = unit["_command"], []
+    if not words or words[0].rsplit("/", 1)[-1] not in ("redis-server", "valkey-server", "keydb-server"):
+        raise Refused("%s is not started by redis-server itself; set maxmemory-policy %s in what it is started by" % (unit["name"], WANTED))
+    for at, word in enumerate(words):
+        if "--maxmemory-policy" not in (word.lower(), words[at - 1].lower() if at else ""):
+            kept.append(word)
+    project_override.write_command(change, unit, shlex.join([*kept, "--maxmemory-policy", WANTED]))
 
 
 def _set(target: Target, policy: str) -> None:

@@ -14,11 +14,15 @@ import pwd
 
 from typing import Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _redis_save
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._room import exhausted
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe import composition
 from ansible_collections.fediops.mastodon.plugins.module_utils._tree import User
+
+SERVERS = ("redis-server", "valkey-server", "keydb-server")
 
 
 def fix(change: Change) -> None:
@@ -32,7 +36,10 @@ def fix(change: Change) -> None:
     if not running:
         raise Refused("Redis at %s is not on this host; its log, on its own host, says why it cannot save" % targets[0].label)
     for unit in running:
-        _give_back(change, unit)
+        if "compose" in change.install:
+            _give_back_volume(change, unit)
+        else:
+            _give_back(change, unit)
     for target in targets:
         problem = _redis_save.save(change, target)
         if problem:
@@ -65,6 +72,31 @@ def _give_back(change: Change, unit: dict[str, Any]) -> None:
             account.pw_name, folder, unit["name"], account.pw_name, folder))
     gid = account.pw_gid if status.st_gid == 0 else status.st_gid
     change.attributes(folder, uid=account.pw_uid, gid=gid, mode=(status.st_mode & 0o7777) | 0o700)
+
+
+def _give_back_volume(change: Change, unit: dict[str, Any]) -> None:
+    """The volume itself, or a directory of the project; whose it is to be is a number that only the container has a name for."""
+    pid = next((pid for pid in sorted(containers.processes(change.host, unit["name"]), key=int)
+                if (change.host.maybe("/proc/%s/comm" % pid, 64) or "").strip() in SERVERS), "")
+    process = change.host.stat("/proc/" + pid) if pid else None
+    folder = change.host.link("/proc/%s/cwd" % pid) if pid else ""
+    mount = composition.mount_of(unit, folder) if folder.startswith("/") else None
+    if process is None or mount is None or mount["path"] != folder or not mount["source"].startswith("/"):
+        raise Refused("%s saves in %s, which is no volume of its own; give it one, or see docker logs %s" % (
+            unit["name"], folder or "a directory that is not known", unit["name"]))
+    if not mount["writable"]:
+        raise Refused("the compose file mounts %s read-only in %s; take that away there, then docker compose up -d" % (
+            folder, unit["name"]))
+    source = os.path.realpath(mount["source"])
+    status = change.host.stat(source)
+    if process.st_uid == 0 or status is None:
+        return
+    if User(process.st_uid, process.st_gid, frozenset([process.st_gid])).may(status, 3):
+        return
+    if mount["type"] != "volume" and not source.startswith(os.path.realpath(change.install["compose"]["directory"]) + "/"):
+        raise Refused("user %d of %s may not write %s, which is neither a volume nor below the project; if it is right: chown %d %s" % (
+            process.st_uid, unit["name"], source, process.st_uid, source))
+    change.attributes(source, uid=process.st_uid, gid=process.st_gid, mode=(status.st_mode & 0o7777) | 0o700)
 
 
 def _overcommit(change: Change) -> str:

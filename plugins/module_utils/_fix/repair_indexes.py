@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _amcheck, _direct, _leftovers, _superuser
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _amcheck, _contained_database, _direct, _leftovers, _superuser
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
-    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._amcheck import Server
 
 MAX_NAMED = 5
 CONCURRENTLY_SINCE = 120000
@@ -33,18 +33,24 @@ _END = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 def fix(change: Change) -> None:
     facts = change.facts.get("database") or {}
-    direct = _direct.find(change)
     if facts.get("standby"):
         raise Refused("this database is a standby: repair the primary")
+    concurrently = facts.get("version_number", 0) >= CONCURRENTLY_SINCE
+    if "compose" in change.install:
+        # The database is of this project alone, and one host has one run at a time.
+        contained, database = _contained_database.find(change)
+        _repair(change, contained, database, concurrently)
+        return
+    direct = _direct.find(change)
     server = _superuser.find(change, direct)
     try:
         with _direct.locked(change, direct):
-            _repair(change, server, direct.target.database, facts.get("version_number", 0) >= CONCURRENTLY_SINCE)
+            _repair(change, server, direct.target.database, concurrently)
     except PostgresError as problem:
         raise HostError("PostgreSQL gave up: %s" % problem) from None
 
 
-def _repair(change: Change, server: Superuser, database: str, concurrently: bool) -> None:
+def _repair(change: Change, server: Server, database: str, concurrently: bool) -> None:
     change.say("checking all indexes of %s with amcheck" % database)
     found = _amcheck.corrupt(change.host, server, database)
     numbers = {index.oid: _amcheck.twice(change.host, server, database, index) for index in found}
@@ -74,7 +80,8 @@ def _demand_single(lines: list[str]) -> None:
 def remove_unfinished(operation: dict[str, Any], say: Callable[[str], None]) -> None:
     """UNDO of reindex: the old index serves on; what an interrupted REINDEX CONCURRENTLY left beside it is dropped."""
     _leftovers.kill(operation["mark"])
-    server, host = _superuser.of(operation), Host(time.monotonic() + 3600.0)
+    server: Server = _contained_database.of(operation) if "contained" in operation else _superuser.of(operation)
+    host = Host(time.monotonic() + 3600.0)
     # The server goes on with a statement whose client was killed.
     end = time.monotonic() + STATEMENT_END_SECONDS
     while server.rows(host, operation["database"], _END % _superuser.literal(operation["index"])):

@@ -21,6 +21,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible_collections.fediops.mastodon.plugins.module_utils._engine import Engine
 
 LABEL = "com.docker.compose."
@@ -121,7 +123,8 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "image": str(config.get("Image", ""))[:200], "restart_policy": policy, "ports": _published(told),
         "networks": sorted(networks),
         "_container": str(told.get("Id", "")), "_hostname": str(config.get("Hostname", "")),
-        "_argv": argv, "_env": environment, "_env_known": True, "_labels": labels,
+        "_argv": argv, "_command": [str(word) for word in config.get("Cmd") or []],
+        "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
         "_gateways": [str(each["Gateway"]) for each in networks.values() if each and each.get("Gateway")],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
@@ -230,3 +233,11 @@ def address_of(unit: dict[str, Any], port: int) -> str:
     if unit["_shares_network"]:
         return "127.0.0.1:%d" % port
     return "%s:%d" % (next(filter(None, unit["_ips"]), unit["service"] or unit["name"]), port)
+
+
+def reached(install: Mapping[str, Any], target: Any) -> Any:
+    """The target (with a `host`) as this host reaches it: services of the project have names that only its containers know."""
+    for unit in install.get("units", ()):
+        if unit.get("manager") == "compose" and target.host in (unit["service"], unit["name"]) and any(unit["_ips"]):
+            return target._replace(host=next(filter(None, unit["_ips"])))
+    return target

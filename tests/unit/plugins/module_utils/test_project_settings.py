@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is mended for containers of a compose project: settings in its file, the owner of its volume. Live: tests/live/test_compose.py."""
+"""What is mended for containers of a compose project: settings in its file, the owner of its volume. Live: test_compose_fixes.py."""
 
 from __future__ import annotations
 

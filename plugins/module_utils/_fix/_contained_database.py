@@ -1,0 +1,118 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PostgreSQL of a compose project, as its superuser: psql of its own container, started there by the engine (private).
+
+For repair_indexes; it can be asked what `_superuser.py` can be asked on a host.
+"""
+
+from __future__ import annotations
+
+import time
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.fediops.mastodon.plugins.module_utils import _engine
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import (
+    SAME_OUTPUT,
+    STATEMENT_SECONDS,
+    UP_SECONDS,
+    conninfo,
+    literal,
+)
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+
+if TYPE_CHECKING:
+    from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+    from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed
+
+MAX_ANSWER_BYTES = 16 << 20
+_COLUMN, _ROW = "\x1f", "\x1e"
+_SUPERUSER = "SELECT rolsuper, EXISTS (SELECT FROM pg_database WHERE datname = %s) FROM pg_roles WHERE rolname = current_user"
+
+
+class ContainedServer(NamedTuple):
+    """Name of the container, "uid:gid" of its server, the role, the directory of its socket (in there) and its port."""
+
+    container: str
+    user: str
+    role: str
+    socket: str
+    port: int
+
+    def rows(self, host: Host, database: str, sql: str) -> list[list[str]]:
+        return [line.split(_COLUMN) for line in self.lines(host, database, [sql])]
+
+    def lines(self, host: Host, database: str, statements: list[str]) -> list[str]:
+        """Rows of statements of one session; HostError with what the server said when it refuses one."""
+        done = self._psql(host, database, statements, {})
+        return [line for line in done.out.decode("utf-8", "replace").strip("\n").split(_ROW) if line]
+
+    def execute(self, database: str, statement: str, mark: str = "") -> None:
+        self._psql(Host(time.monotonic() + STATEMENT_SECONDS), database, [statement], _leftovers.marked(mark) if mark else {})
+
+    def journaled(self) -> dict[str, Any]:
+        return {"contained": list(self)}
+
+    def _psql(self, host: Host, database: str, statements: list[str], environment: dict[str, str]) -> Completed:
+        words = ["psql", "-XAtq", "--no-password", "-v", "ON_ERROR_STOP=1", "-F", _COLUMN, "-R", _ROW, "-d", "dbname=" + conninfo(database)]
+        for statement in statements:
+            words += ["-c", statement]
+        own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT}
+        engine = _engine.at(host, _engine.find(host))
+        done = engine.run(containers.unit(host, self.container)["_container"], words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
+        if done.rc != 0:
+            said = done.err.decode("utf-8", "replace").strip().splitlines()
+            raise HostError("PostgreSQL in %s refused (%s): %s" % (
+                self.container, statements[-1][:60], said[-1][:300] if said else "no answer in time"))
+        return done
+
+
+def find(change: Change) -> tuple[ContainedServer, str]:
+    """The server in the project's own container and the name of the app's database; Refused where it is not surely that of the app."""
+    told = change.facts.get("database") or {}
+    if not told.get("reachable"):
+        raise Refused("the database cannot be reached as Mastodon reaches it: cure that first")
+    if told.get("pooler"):
+        raise Refused("Mastodon reaches PostgreSQL through a pooler, and which server is behind it is not known; run this on its own host")
+    name, _colon, port = str(told["address"]).rpartition(":")
+    for unit in change.units("database"):
+        if "pid" not in unit or not port.isdigit() or name.strip("[]") not in (unit["service"], unit["name"], *unit["_ips"]):
+            continue
+        server = _server(change.host, unit, int(port))
+        if server is not None:
+            rows = server.rows(change.host, "postgres", _SUPERUSER % literal(told["name"]))
+            if rows != [["t", "t"]]:
+                raise Refused("%s in %s is not the superuser of the server that has %s" % (server.role, unit["name"], told["name"]))
+            return server, str(told["name"])
+    raise Refused("no container of the project runs the PostgreSQL at %s: run this on its own host" % told["address"])
+
+
+def of(operation: dict[str, Any]) -> ContainedServer:
+    """The server of a journaled operation, once it answers: after a reboot that takes a moment."""
+    container, user, role, socket, port = operation["contained"]
+    server = ContainedServer(str(container), str(user), str(role), str(socket), int(port))
+    end = time.monotonic() + UP_SECONDS
+    while True:
+        try:
+            server.rows(Host(time.monotonic() + 30.0), "postgres", "SELECT 1")
+            return server
+        except HostError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1.0)
+
+
+def _server(host: Host, unit: dict[str, Any], port: int) -> ContainedServer | None:
+    """Of the container's processes the one whose working directory says that it is the server of this port."""
+    for pid in sorted(containers.processes(host, unit["name"]), key=int):
+        lines = (host.maybe("/proc/%s/cwd/postmaster.pid" % pid, 4096) or "").splitlines()
+        status = host.stat("/proc/" + pid)
+        if status is not None and len(lines) > 4 and lines[3].strip() == str(port):
+            role = unit["_env"].get("POSTGRES_USER") or "postgres"  # of the official image; also Debian's own name
+            place = lines[4].strip() if lines[4].startswith("/") else "/tmp"  # noqa: S108  where libpq itself looks
+            return ContainedServer(unit["name"], "%d:%d" % (status.st_uid, status.st_gid), role, place, port)
+    return None

@@ -1,0 +1,95 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another command for a service, in an override file of ours and nowhere else. Live: test_compose_fixes.py."""
+
+from __future__ import annotations
+
+import json
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import project, project_override, run
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import cover_queues
+
+SIDEKIQ = ["bundle", "exec", "sidekiq", "-q", "default", "-q", "push"]
+
+
+def unit(**changes: Any) -> dict[str, Any]:
+    return {"name": "social-sidekiq-1", "service": "sidekiq", "role": "sidekiq", "shim": False, "intended": True, "manager": "compose",
+            "active_state": "active", "pid": 7, "queues": ["default", "push"], "_command": SIDEKIQ, **changes}  # fmt: skip
+
+
+def changing(folder: Path, *units: dict[str, Any], files: tuple[str, ...] = ("docker-compose.yml",), base: str = "services: {}") -> Change:
+    (folder / "docker-compose.yml").write_text(base)
+    paths = [str(folder / name) for name in files]
+    told = {"project": "social", "directory": str(folder), "files": paths, "version": "2.26.1"}
+    facts = {"sidekiq": {"unconsumed_queues": ["mailers"], "processes": [{}], "schedulers": 1}}
+    install = {"compose": told, "units": list(units) or [unit()], "root": "/opt/mastodon"}
+    return Change(run.new_steps([{"fix": "cover_queues"}])[0], None, facts, install, {})
+
+
+def override(change: Change, folder: Path) -> dict[str, Any]:
+    text = change.text(str(folder / project_override.NAME)) or ""
+    assert text.startswith("# Made by fediops.mastodon.")
+    said: dict[str, Any] = json.loads(text.partition("\n")[2])
+    return said
+
+
+@pytest.mark.parametrize(("compose", "version"), [("services: {}\n", {}), ("version: '2.4'\nservices: {}\n", {"version": "2.4"})])
+def test_a_command_goes_into_the_override(tmp_path: Path, compose: str, version: dict[str, str]) -> None:
+    change = changing(tmp_path, base=compose)
+    project_override.write_command(change, unit(), "sh -c 'echo $HOME'")
+    assert override(change, tmp_path) == {**version, "services": {"sidekiq": {"command": ["sh", "-c", "echo $$HOME"]}}}
+    project_override.write_command(change, unit(service="redis"), "redis-server")
+    assert set(override(change, tmp_path)["services"]) == {"sidekiq", "redis"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("docker-compose.override.yml", "services: {sidekiq: {cpus: 2}}\n"),
+        ("docker-compose.override.yml", project_override.OURS + "services: {}\n"),
+        ("docker-compose.override.yml", project_override.OURS + '{"services": []}'),
+        ("compose.override.yaml", "services: {}\n"),
+    ],
+)
+def test_an_override_of_somebody_else_is_left_alone(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Refused, match=r"is yours.*set command: sidekiq -q a for the service sidekiq in the compose file"):
+        project_override.write_command(changing(tmp_path), unit(), "sidekiq -q a")
+
+
+@pytest.mark.parametrize("files", [(), ("production.yml",), ("docker-compose.yml", "extra.yml"), ("docker-compose.override.yml",)])
+def test_files_that_compose_does_not_find_itself(tmp_path: Path, files: tuple[str, ...]) -> None:
+    change = changing(tmp_path, files=files)
+    assert not project.finds_files_itself(change.install["compose"])
+    with pytest.raises(Refused, match="does not find by itself"):
+        project_override.write_command(change, unit(), "x")
+
+
+def test_those_that_it_finds(tmp_path: Path) -> None:
+    for names in (["compose.yaml"], ["docker-compose.yml", "docker-compose.override.yml"]):
+        assert project.finds_files_itself({"directory": str(tmp_path), "files": [str(tmp_path / name) for name in names]})
+    assert project.finds_files_itself({"directory": "/srv/social", "files": ["docker-compose.yml"]}), "compose 1 tells it like this"
+    assert not project.finds_files_itself({"directory": "/srv/social", "files": ["../docker-compose.yml"]})
+
+
+def test_the_only_worker_takes_the_queues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
+    change = changing(tmp_path)
+    cover_queues.fix(change)
+    assert override(change, tmp_path)["services"]["sidekiq"]["command"] == [*SIDEKIQ, "-q", "mailers"]
+    assert [each["what"] for each in change.step["changes"]][0] == "docker compose up -d sidekiq"
+
+
+def test_queues_that_are_split_over_containers_are_their_authors_business(tmp_path: Path) -> None:
+    change = changing(tmp_path, unit(), unit(name="social-sidekiq-pull-1", service="sidekiq-pull", queues=["pull"]))
+    with pytest.raises(Refused, match="give one of them -q mailers in the compose file"):
+        cover_queues.fix(change)
+    assert change.step["changes"] == []
