@@ -46,7 +46,8 @@ _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _WRAPPED = re.compile(r"\"wrapped\" ?(?:=>|:) ?\"([\w:]+)")
 _ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"error_class" ?: ?"([A-Z][\w:]{2,100})"')
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
-_LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+| [–|] )(" + _CLASS + r")(?:: | \| )(.*)", re.S)  # a table of failed jobs: job, error, arguments
+# A table of failed jobs: job, error, arguments.
+_LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+| [–|] )(" + _CLASS + r")(?:: | \| )(.*)", re.S)
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
     r"(?:\[[\w:]{1,120}\] \[[0-9a-f-]{36}\] )?(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120}) \(Job ID: [0-9a-f-]{36}\)"

@@ -15,8 +15,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETA
 _NGINX = re.compile(  # with all that nginx puts before a message, or with what people leave of it
     r"(?:(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) )?\[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)"
     r"|\[(?:warn|error|crit|alert|emerg)\] (?!\[)(.*)"
-    r"|((?:\w{3,10}\(\) (?:\"[^\"]*\" )?(?:failed|\(\d+: )|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))|no live upstreams"
-    r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.S
+    r"|((?:\w{3,10}\(\) (?:\"[^\"]*\" )?(?:failed|\(\d+: )|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))"
+    r"|no live upstreams|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.S
 )  # fmt: skip
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
 _NGINX_CLIENT = re.compile(r", (?=client: [\w.:/\[\]-]*(?:, |$)|server: |request: \"|upstream: \"|host: \"|referrer: \")")
@@ -110,7 +110,8 @@ def proxy(text: str) -> Line:
     if match:
         date, level, connection = match.groups()[:3]
         text, fields = _nginx(match.group(match.lastindex or 0))
-        return Line("text", text, _level(level or "error"), f"*{connection}" if connection else "", "", epoch(date) if date else None, fields)
+        rid = f"*{connection}" if connection else ""
+        return Line("text", text, _level(level or "error"), rid, "", epoch(date) if date else None, fields)
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()

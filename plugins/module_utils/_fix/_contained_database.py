@@ -63,7 +63,8 @@ class ContainedServer(NamedTuple):
             words += ["-c", statement]
         own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT}
         engine = _engine.at(host, _engine.find(host))
-        done = engine.run(containers.unit(host, self.container)["_container"], words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
+        container = containers.unit(host, self.container)["_container"]
+        done = engine.run(container, words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
         if done.rc != 0:
             said = done.err.decode("utf-8", "replace").strip().splitlines()
             raise HostError("PostgreSQL in %s refused (%s): %s" % (
