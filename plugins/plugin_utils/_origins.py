@@ -53,7 +53,12 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SHAPES = tuple(  # what only one kind of program writes
     (re.compile(pattern), origin)
     for pattern, origin in (
-        (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: |nginx: \[", "proxy"),
+        (r"(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[\w+\] \d+#\d+: |nginx: \[", "proxy"),
+        # what is left of nginx's lines when somebody cut their beginning off
+        (r'(?:\[(?:warn|error|crit|alert|emerg)\] )?(?:l?stat|open|connect|recv|upstream)(?:\(\) (?:"[^"]{0,500}" )?failed \(\d+: '
+         r"| timed out \(\d+: | prematurely closed connection while )", "proxy"),
+        (r"\[[\w:]*:(?:warn|error|crit|alert|emerg)\] \[pid \d+", "proxy"),
+        (r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+\t[A-Z]+\t|time="[^"]{1,40}" level=\w+ msg=|\S{1,40} [A-Z]{3} \S{0,80}traefik', "proxy"),
         (r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[[\w:]+\] |AH\d{5}: ", "proxy"),
         (r'[^"]{0,200}\[\d{1,2}/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "', "proxy"),
         (r'\{"level":"\w+","ts":"[^"]*","logger":"postgres"', "database"),
@@ -61,9 +66,10 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
         (r"(?:pid=\d+ )?tid=\w+ ", "sidekiq"),
         (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) [^\s=]|WARN {_UUID} ', "streaming"),
+        (r'\{"level":"\w+","time":\d+,.{0,80}"name":"streaming"|\[ioredis\] |Error: (?:connect E|getaddrinfo E)', "streaming"),
         (r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d", "redis"),
         (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
-        (_DATE + r"(?:\[\d+\]:? ?)?.{0,120}?\b(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}", "database"),
+        (_DATE + r"(?:\[\d+\]:? ?)?.{0,120}?\b(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}|LOG:  duration: ", "database"),
         (r"[\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap): ", "system"),
         # not what docker-compose says of containers
         (r"(?:Started|Stopped|Starting|Stopping|Failed to start) (?!.*\.\.\. ?(?:done|error)\b).*mastodon", "system"),
@@ -104,8 +110,8 @@ class Origins:
         shape = next((origin for pattern, origin in _SHAPES if pattern.match(line.text)), "")
         if shape == "web" and self._whole == "sidekiq" and "method=" not in line.text[:200]:
             shape = "sidekiq"  # Rails in a process of Sidekiq tags its lines the same way
-        if shape == "streaming" and self._whole == "command" and line.text.startswith("info "):
-            shape = "command"  # yarn says it too
+        if shape == "streaming" and self._whole == "command" and not line.text.startswith("{"):
+            shape = "command"  # yarn and Node.js say it of a build too
         name = line.service or line.identifier
         if not name:
             return shape

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -23,11 +24,12 @@ DEPLOYMENTS = ("systemd", "docker")
 # Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
 _VERSIONS = tuple(re.compile(before + r"v?(\d{1,2})\.(\d{1,2})(?:\.(\d{1,3}))?") for before in (r"\+", r"(?<![\d.])"))
 _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
-_CONTAINERS = re.compile(r"\b(?:docker|podman|kubectl|kubernetes)\b", re.IGNORECASE)
+_CONTAINERS = re.compile(r"\b(?:docker|podman|kubectl|kubernetes|containers?|pods?)\b", re.IGNORECASE)
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
 _COMMAND_OF = re.compile(r"command output of ([\w./=:@ -]{1,200}?)(?= [(/+]|,|\Z)")
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
+_MOST_FIRST = 50
 # Colours as less, rsyslog and JSON print their escape character.
 _PRINTED_COLOURS = re.compile(r"(?:\^\[|#033|\\(?:e|x1[bB]|u001[bB]|033)|\u241b)\[[0-9;]{0,12}m")
 # A quotation in a mail or a ticket; not what npm prints before the commands it runs.
@@ -43,6 +45,7 @@ _BARE = re.compile(
 _JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
 _ERROR_MESSAGE = re.compile(r"\s*Error Message(?::|\t| {2,})\s*(\S.{0,4000})")
 _PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
+_PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1,2000})"(?:,|\}|\s)*$')
 _RETRY = re.compile(
     r"(?:[^\t]{1,40}\t){1,3}(?:default|push|ingress|mailers|pull|scheduler|fasp)\t([A-Z][\w:]{2,120})\t[^\t]*\t([A-Z][\w:]{2,100}): (.*)"
 )
@@ -89,7 +92,7 @@ class Pasted:
     def _of_sidekiq(self, line: Stripped) -> bool:
         """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
         named, said, retry = _JOB_FIELD.match(line.text), _ERROR_MESSAGE.match(line.text), _RETRY.match(line.text)
-        printed = _PRINTED_CLASS.match(line.text)
+        printed, message = _PRINTED_CLASS.match(line.text), _PRINTED_MESSAGE.match(line.text)
         if named:
             self._job[named[1]] = named[2]
         elif said and "Error Class" in self._job:
@@ -98,6 +101,8 @@ class Pasted:
             self._failed(line, *retry.groups())
         elif printed:
             self._failed(line, "unknown", printed[1], "")
+        elif message:
+            self._failed(line, "unknown", "StandardError", message[1])
         else:
             return False
         return True
@@ -182,13 +187,27 @@ def _parts(line: Stripped) -> t.Iterator[Stripped]:
         yield line._replace(text=text)
 
 
+def _margin(lines: t.Sequence[bytes]) -> bytes:
+    """What stands before each line of a text that was quoted in a mail, or indented as a block of code."""
+    written = [line for line in lines if line.strip()]
+    margin = re.sub(rb"[^> \t].*", b"", written[0], flags=re.DOTALL) if written else b""
+    for line in written:
+        while not line.startswith(margin):
+            margin = margin[:-1]
+    # A single line may begin with a sign of its own: npm puts one before each command.
+    return margin if len(written) > 1 or b">" not in margin else b""
+
+
 def facts_of_log(
     lines: Lines, name: str, signatures: t.Mapping[str, t.Mapping[str, t.Any]], whole: str = AUTO, version: str = "", deployment: str = ""
 ) -> dict[str, t.Any]:
     """Facts of one log file."""
     pasted = Pasted(signatures, whole)
-    for line in lines:
-        pasted.add(line)
+    several = iter(lines)
+    first = list(itertools.islice(several, _MOST_FIRST))
+    margin = _margin(first)
+    for line in itertools.chain(first, several):
+        pasted.add(line[len(margin) :] if line.startswith(margin) else line)
     return pasted.facts(name, version, deployment, lines.truncated)
 
 
@@ -198,7 +217,9 @@ def facts_of_case(case: Case, signatures: t.Mapping[str, t.Mapping[str, t.Any]],
     command = _COMMAND_OF.match(case.where)
     if command:  # as it is in a log that begins with what was typed
         pasted.add(b"$ " + command.group(1).encode())
-    for line in case.lines.splitlines():
-        pasted.add(line.encode("utf-8", "surrogateescape"))
+    lines = [line.encode("utf-8", "surrogateescape") for line in case.lines.splitlines()]
+    margin = _margin(lines)
+    for line in lines:
+        pasted.add(line[len(margin) :] if line.startswith(margin) else line)
     in_containers = _CONTAINERS.search(case.where) and case.deployment not in DEPLOYMENTS
     return pasted.facts(case.id, case.version, "docker" if in_containers else case.deployment)

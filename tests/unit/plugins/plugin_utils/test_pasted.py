@@ -48,6 +48,14 @@ def roots(host: dict[str, Any]) -> list[str]:
         ("2026/01/02 03:04:05 [error] 9#9: *1 x", "command", "proxy"),
         (f"[{RID}] method=GET path=/ status=500", "auto", "web"),
         ('{"level":50,"time":1767323045678,"msg":"x"}', "auto", "streaming"),
+        ('{"level":"error","time":1,"name":"streaming","msg":"x"}', "auto", "streaming"),
+        ("Error: connect ECONNREFUSED 127.0.0.1:5432", "auto", "streaming"),
+        ("Error: connect ECONNREFUSED 127.0.0.1:443", "command", "command"),
+        ('[crit] stat() "/home/mastodon/live/public/a" failed (13: Permission denied)', "auto", "proxy"),
+        ("upstream timed out (110: Connection timed out) while x", "auto", "proxy"),
+        ("[core:error] [pid 3843] (13)Permission denied: AH00035: x", "auto", "proxy"),
+        ("2023/01/01 10:00:00.123\tERROR\thttp.log.error\tx", "auto", "proxy"),
+        ("LOG:  duration: 3224.768 ms  execute <unnamed>: SELECT 1", "auto", "database"),
         ("rails aborted!", "auto", "command"),
         ("anything", "database", "database"),
     ],
@@ -194,6 +202,17 @@ Error Message\tend of file reached"""
     assert roots(explained(lines)) == ["smtp_failure"]
     of_a_service = "\n".join(f"web-1 | {line}" for line in lines.replace("EOFError", "Errno::ENOSPC").splitlines())
     assert roots(explained(of_a_service)) == []
+
+
+@pytest.mark.parametrize("margin", ["    ", "> ", ">", "> > ", "\t"])
+def test_a_margin_around_all_lines_is_none_of_the_log(margin: str, tmp_path: Path) -> None:
+    request = f"[{RID}] method=POST path=/api/v1/statuses status=500"
+    log = f"{request}\n\n[{RID}] Errno::ENOSPC (No space left on device @ rb_sysopen):\n  app/x.rb:1"
+    quoted = "".join(f"{margin}{line}\n" for line in log.splitlines())
+    assert roots(explained(quoted)) == roots(explained(log)) == ["disk_full"]
+    path = tmp_path / "quoted.log"
+    path.write_text(quoted)
+    assert "disk_full.no_space" in facts_of_log(Lines(path), "log", SIGNATURES)["logs"]["signatures"]
 
 
 def test_lines_whose_date_was_cut_off() -> None:
