@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROGRAMS = (["docker", "compose"], ["docker-compose"])
 SECONDS = 600.0
 STOP_SECONDS = 90  # Sidekiq gives unfinished jobs back within 25 s; the engine alone would kill it after 10
-# What compose looks for where it is told no files, in this order.
+# What compose looks for where it is told no files.
 BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
 
@@ -48,7 +48,9 @@ def command(change: Change) -> list[str]:
 def finds_files_itself(project: dict[str, Any]) -> bool:
     """Whether the project is made of the files that compose finds in its directory without being told."""
     folders, names = zip(*(os.path.split(os.path.join(project["directory"], path)) for path in project["files"] or [""]))
-    return set(folders) == {project["directory"]} and names[0] in BASES and all(name in OVERRIDES for name in names[1:])
+    # Which of two it takes depends on its release.
+    there = [name for name in BASES if os.path.exists(os.path.join(project["directory"], name))]
+    return set(folders) == {project["directory"]} and there == [names[0]] and all(name in OVERRIDES for name in names[1:])
 
 
 @contextlib.contextmanager

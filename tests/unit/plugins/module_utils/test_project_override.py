@@ -74,10 +74,13 @@ def test_files_that_compose_does_not_find_itself(tmp_path: Path, files: tuple[st
 
 
 def test_those_that_it_finds(tmp_path: Path) -> None:
-    for names in (["compose.yaml"], ["docker-compose.yml", "docker-compose.override.yml"]):
+    (tmp_path / "docker-compose.yml").touch()
+    for names in (["docker-compose.yml"], ["docker-compose.yml", "docker-compose.override.yml"]):
         assert project.finds_files_itself({"directory": str(tmp_path), "files": [str(tmp_path / name) for name in names]})
-    assert project.finds_files_itself({"directory": "/srv/social", "files": ["docker-compose.yml"]}), "compose 1 tells it like this"
-    assert not project.finds_files_itself({"directory": "/srv/social", "files": ["../docker-compose.yml"]})
+        assert project.finds_files_itself({"directory": str(tmp_path), "files": names}), "compose 1 tells it like this"
+    assert not project.finds_files_itself({"directory": str(tmp_path), "files": ["../docker-compose.yml"]})
+    (tmp_path / "compose.yaml").touch()
+    assert not project.finds_files_itself({"directory": str(tmp_path), "files": ["docker-compose.yml"]}), "it would take the other"
 
 
 def test_the_only_worker_takes_the_queues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
