@@ -35,7 +35,7 @@ _RUBY = re.compile(r"(?:bundle|ruby[\d.]*|rbenv|start\.sh|sh|bash)\Z")  # web or
 _WHERE = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
-        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b", "command"),
+        (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b|tootctl", "command"),
         (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)", "command"),
         (r"\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
         (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),

@@ -39,7 +39,7 @@ _QUOTE = re.compile(
 )
 # A date that somebody cut off, or ``journalctl -o cat``: only programs that nothing else begins with.
 _BARE = re.compile(
-    r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*)\[(\d{1,8})\]: ?"
+    r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*) ?\[(\d{1,8})\]: ?"
 )
 # Sidekiq's web UI: the page of a job has class and message of its error in two lines, lists of jobs have both at the end of one.
 _JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
