@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import project
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
 
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "docker-compose.override.yml"
 OURS = "# Made by fediops.mastodon. To take all of it back, remove this file; then docker compose up -d\n"
 _VERSION = re.compile(r"(?m)^version: *['\"]?(\d+(?:\.\d+)?)['\"]?\s*(?:#.*)?$")
+
+_SECRET = re.compile(r"(?i)pass|auth|secret|token|key")
 
 
 def command_of(unit: dict[str, Any]) -> str:
@@ -37,7 +40,8 @@ def write_command(change: Change, unit: dict[str, Any], command: str) -> None:
     """Give the service of a container another command, in effect when it is made anew."""
     told = change.install["compose"]
     path = told["directory"] + "/" + NAME
-    by_hand = "set command: %s for the service %s in the compose file, then docker compose up -d" % (command, unit["service"])
+    words = shlex.split(command)
+    by_hand = "set command: %s for the service %s in the compose file, then docker compose up -d" % (_told(words), unit["service"])
     if not project.finds_files_itself(told):
         raise Refused("the project is made of files that compose does not find by itself (%s): %s" % (", ".join(told["files"]), by_hand))
     for name in project.OVERRIDES:
@@ -46,12 +50,24 @@ def write_command(change: Change, unit: dict[str, Any], command: str) -> None:
     said = _ours(change.text(path))
     if said is None:
         raise Refused("%s is yours: %s" % (path, by_hand))
-    version = _VERSION.search(change.text(os.path.join(told["directory"], told["files"][0])) or "")
+    base = os.path.join(told["directory"], told["files"][0])
+    version = _VERSION.search(change.text(base) or "")
     if version:
         said["version"] = version.group(1)  # compose 1 demands the same one of all files
     # What looks like a variable to compose is none.
-    said.setdefault("services", {})[unit["service"]] = {"command": [word.replace("$", "$$") for word in shlex.split(command)]}
-    change.write(path, OURS + json.dumps(said, indent=2) + "\n")
+    said.setdefault("services", {})[unit["service"]] = {"command": [word.replace("$", "$$") for word in words]}
+    # As open or closed as the compose file, whose secrets may stand in a command.
+    status = os.stat(base)
+    shown = ("%s: %s" % (unit["service"], _told(unit["_command"])), "%s: %s" % (unit["service"], _told(words)))
+    owner = Owner("", status.st_uid, status.st_gid, "", "")
+    change.write(path, OURS + json.dumps(said, indent=2) + "\n", status.st_mode & 0o777, owner, shown=shown)
+
+
+def _told(words: list[str]) -> str:
+    """A command for the reader, without the passwords that it is given."""
+    hidden = [at > 0 and _SECRET.search(words[at - 1]) is not None and not word.startswith("-") for at, word in enumerate(words)]
+    return shlex.join("[redacted]" if secret else re.sub(r"(?s)=.*", "=[redacted]", word) if _SECRET.search(word) else word
+                      for secret, word in zip(hidden, words))
 
 
 def _ours(text: str | None) -> dict[str, Any] | None:

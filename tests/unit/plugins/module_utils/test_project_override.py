@@ -83,6 +83,19 @@ def test_those_that_it_finds(tmp_path: Path) -> None:
     assert not project.finds_files_itself({"directory": str(tmp_path), "files": ["docker-compose.yml"]}), "it would take the other"
 
 
+def test_passwords_of_a_command_are_for_nobody(tmp_path: Path) -> None:
+    redis = unit(service="redis", _command=["redis-server", "--requirepass", "hunter2", "--maxmemory", "1gb"])
+    change = changing(tmp_path)
+    (tmp_path / "docker-compose.yml").chmod(0o600)
+    project_override.write_command(change, redis, project_override.command_of(redis) + " --masterauth=hunter3")
+    assert override(change, tmp_path)["services"]["redis"]["command"][2] == "hunter2"
+    assert "hunter" not in json.dumps(change.step) and "--maxmemory 1gb" in json.dumps(change.step)
+    (tmp_path / project_override.NAME).write_text("services: {}")
+    with pytest.raises(Refused) as refusal:
+        project_override.write_command(changing(tmp_path), redis, project_override.command_of(redis))
+    assert "hunter" not in str(refusal.value)
+
+
 def test_the_only_worker_takes_the_queues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
     change = changing(tmp_path)
