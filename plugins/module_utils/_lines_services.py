@@ -12,12 +12,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETAIL, LIMIT, Line, epoch, fraction, knows, month_epoch
 
-_NGINX = re.compile(  # with all that nginx puts before a message, or with what people leave of it
-    r"(?:(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) )?\[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)"
-    r"|\[(?:warn|error|crit|alert|emerg)\] (?!\[)(.*)"
-    r"|((?:\w{3,10}\(\) (?:\"[^\"]*\" )?(?:failed|\(\d+: )|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))"
-    r"|no live upstreams|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.S
-)  # fmt: skip
+_NGINX = re.compile(r"(?:(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) )?\[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
 _NGINX_CLIENT = re.compile(r", (?=client: [\w.:/\[\]-]*(?:, |$)|server: |request: \"|upstream: \"|host: \"|referrer: \")")
 _NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
@@ -108,10 +103,9 @@ def proxy(text: str) -> Line:
     """nginx error log, access log (combined and close relatives), error logs of Apache, Caddy, HAProxy and Traefik."""
     match = _NGINX.match(text)
     if match:
-        date, level, connection = match.groups()[:3]
-        text, fields = _nginx(match.group(match.lastindex or 0))
-        rid = f"*{connection}" if connection else ""
-        return Line("text", text, _level(level or "error"), rid, "", epoch(date) if date else None, fields)
+        date, level, connection, message = match.groups()
+        text, fields = _nginx(message)
+        return Line("text", text, _level(level), f"*{connection}" if connection else "", "", epoch(date) if date else None, fields)
     found = _ACCESS.search(text) or _ACCESS_ODD.search(text)
     if found:
         day, month, year, hms, zone, method, path, status = found.groups()

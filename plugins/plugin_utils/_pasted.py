@@ -27,6 +27,12 @@ _CONTAINER = re.compile(r'/opt/mastodon\b|^\{"log":"')
 _CONTAINERS = re.compile(r"\b(?:docker|podman|kubectl|kubernetes|containers?|pods?)\b", re.IGNORECASE)
 _TASK_RESULT = re.compile(r"(?:fatal|failed|changed|ok): \[[^\]]{1,255}\].{0,40}=> (\{.*\})\s*\Z", re.DOTALL)
 _COMMAND_OF = re.compile(r"command output of ([\w./=:@ -]{1,200}?)(?= [(/+]|,|\Z)")
+# What people leave of a line of nginx; in a log on a server it could be what a visitor sent.
+_NGINX_REST = re.compile(
+    r"(?:\[(?:warn|error|crit|alert|emerg)\] (?!\[|\d+#))?((?:\w{3,10}\(\) (?:\"[^\"]*\" )?(?:failed|\(\d+: )"
+    r"|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))|no live upstreams"
+    r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.DOTALL
+)  # fmt: skip
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 _MOST_FIRST = 50
@@ -125,6 +131,9 @@ class Pasted:
     def _one(self, line: Stripped) -> None:
         text = strip_controls(line.text)  # colours hide what a line begins with
         origin = self._origins.of(line._replace(text=text))
+        rest = _NGINX_REST.match(text) if origin == "proxy" else None
+        if rest:
+            text = "[error] 0#0: " + rest[1]
         name = line.service or line.identifier or "log"
         source = self._sources.setdefault(
             origin, {"origin": origin, "name": name[:120], "kind": "pasted", "lines": 0, "bytes": 0, "truncated": False}

@@ -26,6 +26,9 @@ SECONDS = 600.0
 STOP_SECONDS = 90  # Sidekiq gives unfinished jobs back within 25 s; the engine alone would kill it after 10
 # What compose looks for where it is told no files.
 BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OUR_OVERRIDE = "docker-compose.override.yml"
+OURS = "# Made by fediops.mastodon. To take all of it back, remove this file; then docker compose up -d\n"
+_CHOSEN = re.compile(r"(?m)^\s*(?:export\s+)?COMPOSE_FILE\s*=")
 OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
 
 
@@ -48,9 +51,24 @@ def command(change: Change) -> list[str]:
 def finds_files_itself(project: dict[str, Any]) -> bool:
     """Whether the project is made of the files that compose finds in its directory without being told."""
     folders, names = zip(*(os.path.split(os.path.join(project["directory"], path)) for path in project["files"] or [""]))
-    # Which of two it takes depends on its release.
-    there = [name for name in BASES if os.path.exists(os.path.join(project["directory"], name))]
-    return set(folders) == {project["directory"]} and there == [names[0]] and all(name in OVERRIDES for name in names[1:])
+    there = [name for name in BASES + OVERRIDES if os.path.lexists(os.path.join(project["directory"], name))]
+    # Which of two it takes depends on its release; an override of somebody else that the containers were not made with stays out.
+    ours = [name for name in there if name not in names and not is_ours(os.path.join(project["directory"], name))]
+    return (set(folders) == {project["directory"]} and names[0] in BASES and all(name in OVERRIDES for name in names[1:]) and not ours
+            and not _CHOSEN.search(_head(os.path.join(project["directory"], ".env"))))
+
+
+def is_ours(path: str) -> bool:
+    """Whether it is an override file that this collection made."""
+    return os.path.basename(path) == OUR_OVERRIDE and _head(path).startswith(OURS)
+
+
+def _head(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(1 << 16)
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager
@@ -63,7 +81,11 @@ def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]
         yield
         return
     names = [unit["name"] for unit in units]
-    argv = [*command(change), "up", "-d", "-t", str(STOP_SECONDS), "--no-deps", *[unit["service"] for unit in units]]
+    argv = [*command(change), "up", "-d", "-t", str(STOP_SECONDS), "--no-deps"]
+    for service in sorted({unit["service"] for unit in units}):
+        many = sum(each.get("service") == service for each in change.install["units"])
+        argv += ["--scale", "%s=%d" % (service, many)] if many > 1 else []  # which else only the compose file would say
+    argv += list(dict.fromkeys(unit["service"] for unit in units))
     what = "docker compose up -d %s" % " ".join(unit["service"] for unit in units)
     directory = change.install["compose"]["directory"]
     change.before("made_anew", what, argv=argv, directory=directory, containers=names)

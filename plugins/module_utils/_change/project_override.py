@@ -15,20 +15,29 @@ import os
 import re
 import shlex
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import project
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._change.project import OUR_OVERRIDE, OURS
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
 
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 
-NAME = "docker-compose.override.yml"
-OURS = "# Made by fediops.mastodon. To take all of it back, remove this file; then docker compose up -d\n"
 _VERSION = re.compile(r"(?m)^version: *['\"]?(\d+(?:\.\d+)?)['\"]?\s*(?:#.*)?$")
+_VARIABLE = re.compile(r"(?<!\$)\$[{A-Za-z_]")
+_COMMAND = re.compile(r"\s*command\s*:")
 
-_SECRET = re.compile(r"(?i)pass|auth|secret|token|key")
+
+class Override(NamedTuple):
+    """What is to be written: nothing refuses it any more."""
+
+    path: str
+    text: str
+    mode: int
+    owner: Owner
+    told: tuple[str, str]
 
 
 def command_of(unit: dict[str, Any]) -> str:
@@ -36,38 +45,52 @@ def command_of(unit: dict[str, Any]) -> str:
     return shlex.join(unit["_command"])
 
 
-def write_command(change: Change, unit: dict[str, Any], command: str) -> None:
-    """Give the service of a container another command, in effect when it is made anew."""
+def prepared(change: Change, unit: dict[str, Any], command: str, advice: str) -> Override:
+    """Another command for the service of a container, in effect when it is made anew; Refused where compose would not read it.
+
+    `advice`: the same by hand, without what else the command holds, which may be passwords ("add -q pull to").
+    """
     told = change.install["compose"]
-    path = told["directory"] + "/" + NAME
-    words = shlex.split(command)
-    by_hand = "set command: %s for the service %s in the compose file, then docker compose up -d" % (_told(words), unit["service"])
+    path = told["directory"] + "/" + OUR_OVERRIDE
+    by_hand = "%s the command of the service %s in the compose file, then docker compose up -d" % (advice, unit["service"])
     if not project.finds_files_itself(told):
-        raise Refused("the project is made of files that compose does not find by itself (%s): %s" % (", ".join(told["files"]), by_hand))
-    for name in project.OVERRIDES:
-        if name != NAME and change.exists(told["directory"] + "/" + name):
-            raise Refused("%s/%s, which is yours, would win or lose against another one: %s" % (told["directory"], name, by_hand))
+        raise Refused("docker compose up -d in %s would not take the files that the containers were made with and one of ours: %s" % (
+            told["directory"], by_hand))
     said = _ours(change.text(path))
     if said is None:
         raise Refused("%s is yours: %s" % (path, by_hand))
     base = os.path.join(told["directory"], told["files"][0])
-    version = _VERSION.search(change.text(base) or "")
+    text = change.text(base) or ""
+    if _has_variables(text):
+        raise Refused("a command in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
+    version = _VERSION.search(text)
     if version:
         said["version"] = version.group(1)  # compose 1 demands the same one of all files
     # What looks like a variable to compose is none.
-    said.setdefault("services", {})[unit["service"]] = {"command": [word.replace("$", "$$") for word in words]}
-    # As open or closed as the compose file, whose secrets may stand in a command.
+    said.setdefault("services", {})[unit["service"]] = {"command": [word.replace("$", "$$") for word in shlex.split(command)]}
+    # As open or closed as the compose file, from which the command is.
     status = os.stat(base)
-    shown = ("%s: %s" % (unit["service"], _told(unit["_command"])), "%s: %s" % (unit["service"], _told(words)))
     owner = Owner("", status.st_uid, status.st_gid, "", "")
-    change.write(path, OURS + json.dumps(said, indent=2) + "\n", status.st_mode & 0o777, owner, shown=shown)
+    shown = "%s: %s its command" % (unit["service"], advice)
+    return Override(path, OURS + json.dumps(said, indent=2) + "\n", status.st_mode & 0o777, owner, ("", shown))
 
 
-def _told(words: list[str]) -> str:
-    """A command for the reader, without the passwords that it is given."""
-    hidden = [at > 0 and _SECRET.search(words[at - 1]) is not None and not word.startswith("-") for at, word in enumerate(words)]
-    return shlex.join("[redacted]" if secret else re.sub(r"(?s)=.*", "=[redacted]", word) if _SECRET.search(word) else word
-                      for secret, word in zip(hidden, words))
+def write(change: Change, override: Override) -> None:
+    change.write(override.path, override.text, override.mode, override.owner, shown=override.told)
+
+
+def _has_variables(text: str) -> bool:
+    """Whether compose puts a command of this file together from variables."""
+    indent: int | None = None  # of the key `command` whose value goes on in these lines
+    for line in text.splitlines():
+        own = len(line) - len(line.lstrip())
+        if _COMMAND.match(line):
+            indent = own
+        elif line.strip() and indent is not None and (own < indent or own == indent and not line.lstrip().startswith("-")):
+            indent = None
+        if indent is not None and _VARIABLE.search(line):
+            return True
+    return False
 
 
 def _ours(text: str | None) -> dict[str, Any] | None:

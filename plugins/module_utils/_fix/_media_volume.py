@@ -9,6 +9,8 @@ Docker makes a directory that a compose file names and that is not there, and it
 
 from __future__ import annotations
 
+import os
+
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
@@ -27,6 +29,10 @@ def told(change: Change) -> str:
         raise Refused("media lie in the container itself, and are gone when it is made anew: mount a volume at %s" % inside)
     if not mount["writable"]:
         raise Refused("the compose file mounts %s read-only; take that away there, then docker compose up -d" % inside)
+    below = source[len(mount["source"]):]
+    if os.path.realpath(source) != os.path.realpath(mount["source"]) + below:
+        raise Refused("%s is reached by a link inside of the volume %s, which a container may have made; chown by hand what it leads to" % (
+            source, mount["source"]))
     return source
 
 

@@ -62,7 +62,7 @@ def _cover(change: Change, missing: list[str]) -> None:
         command = _command_of(change, only)
         # Given already, and not in effect: it was not restarted since.
         absent = [name for name in missing if name not in exec_start.queues(command)]
-        _set_command(change, only, exec_start.with_queues(command, absent))
+        _set_command(change, only, exec_start.with_queues(command, absent), "add -q %s to" % " -q ".join(missing))
     elif "compose" in change.install:
         raise Refused("who split queues over containers has sized each of them: give one of them -q %s in the compose file, then docker "
                       "compose up -d" % " -q ".join(missing))
@@ -74,10 +74,11 @@ def _command_of(change: Change, unit: dict[str, Any]) -> str:
     return project_override.command_of(unit) if "compose" in change.install else exec_start.command_of(change, unit["name"])
 
 
-def _set_command(change: Change, unit: dict[str, Any], command: str) -> None:
+def _set_command(change: Change, unit: dict[str, Any], command: str, advice: str) -> None:
     if "compose" in change.install:
+        override = project_override.prepared(change, unit, command, advice)  # before anything is written down
         with project.made_anew(change, [unit]):
-            project_override.write_command(change, unit, command)
+            project_override.write(change, override)
     else:
         exec_start.write(change, unit, command)
         change.restart(unit["name"])
@@ -109,9 +110,11 @@ def _one_scheduler(change: Change) -> None:
         if unit["queues"] == [SCHEDULER]:
             raise Refused("%s takes nothing but scheduler, and %s takes it too: disable and stop one of them" % (
                 unit["name"], keeper["name"]))
+        if "compose" in change.install and unit["service"] == keeper["service"]:
+            raise Refused("several containers of the service %s take the queue scheduler: give it a service of its own" % unit["service"])
         command = _command_of(change, unit)
         kept = exec_start.without_queue(command, SCHEDULER) if SCHEDULER in exec_start.queues(command) else command
-        _set_command(change, unit, kept)
+        _set_command(change, unit, kept, "take -q %s from" % SCHEDULER)
 
 
 def check(change: Change) -> str:

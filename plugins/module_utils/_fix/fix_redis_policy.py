@@ -137,7 +137,8 @@ def _write_command(change: Change, target: Target) -> None:
     for at, word in enumerate(words):
         if "--maxmemory-policy" not in (word.lower(), words[at - 1].lower() if at else ""):
             kept.append(word)
-    project_override.write_command(change, unit, shlex.join([*kept, "--maxmemory-policy", WANTED]))
+    command = shlex.join([*kept, "--maxmemory-policy", WANTED])
+    project_override.write(change, project_override.prepared(change, unit, command, "put --maxmemory-policy %s into" % WANTED))
 
 
 def _set(target: Target, policy: str) -> None:

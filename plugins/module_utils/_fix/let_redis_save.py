@@ -36,10 +36,10 @@ def fix(change: Change) -> None:
     if not running:
         raise Refused("Redis at %s is not on this host; its log, on its own host, says why it cannot save" % targets[0].label)
     for unit in running:
-        if "compose" in change.install:
-            _give_back_volume(change, unit)
-        else:
+        if "compose" not in change.install:
             _give_back(change, unit)
+        elif any(target.host in unit["_ips"] for target in targets):
+            _give_back_volume(change, unit)
     for target in targets:
         problem = _redis_save.save(change, target)
         if problem:
@@ -96,7 +96,8 @@ def _give_back_volume(change: Change, unit: dict[str, Any]) -> None:
     if mount["type"] != "volume" and not source.startswith(os.path.realpath(change.install["compose"]["directory"]) + "/"):
         raise Refused("user %d of %s may not write %s, which is neither a volume nor below the project; if it is right: chown %d %s" % (
             process.st_uid, unit["name"], source, process.st_uid, source))
-    change.attributes(source, uid=process.st_uid, gid=process.st_gid, mode=(status.st_mode & 0o7777) | 0o700)
+    gid = process.st_gid if status.st_gid == 0 else status.st_gid
+    change.attributes(source, uid=process.st_uid, gid=gid, mode=(status.st_mode & 0o7777) | 0o700)
 
 
 def _overcommit(change: Change) -> str:

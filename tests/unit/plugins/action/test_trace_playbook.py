@@ -19,8 +19,10 @@ SENTENCE = "request_id is what the header X-Request-Id of the answer says"
 
 
 def play(folder, *arguments):
+    # Whatever runs on this machine besides is none of its business.
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "mastodon_root": str(folder)}
     hosts = {
-        "here": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+        "here": here,
         "away": {"ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1", "ansible_connection": "ssh"},
     }
     (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": {"mastodon_become": False}}}), encoding="utf-8")

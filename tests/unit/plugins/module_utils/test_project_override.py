@@ -35,42 +35,66 @@ def changing(folder: Path, *units: dict[str, Any], files: tuple[str, ...] = ("do
 
 
 def override(change: Change, folder: Path) -> dict[str, Any]:
-    text = change.text(str(folder / project_override.NAME)) or ""
+    text = change.text(str(folder / project_override.OUR_OVERRIDE)) or ""
     assert text.startswith("# Made by fediops.mastodon.")
     said: dict[str, Any] = json.loads(text.partition("\n")[2])
     return said
 
 
-@pytest.mark.parametrize(("compose", "version"), [("services: {}\n", {}), ("version: '2.4'\nservices: {}\n", {"version": "2.4"})])
-def test_a_command_goes_into_the_override(tmp_path: Path, compose: str, version: dict[str, str]) -> None:
-    change = changing(tmp_path, base=compose)
-    project_override.write_command(change, unit(), "sh -c 'echo $HOME'")
+def write(change: Change, service: dict[str, Any], command: str) -> None:
+    project_override.write(change, project_override.prepared(change, service, command, "add -q a to"))
+
+
+@pytest.mark.parametrize(("base", "version"), [("services: {}\n", {}), ("version: '2.4'\nservices: {}\n", {"version": "2.4"})])
+def test_a_command_goes_into_the_override(tmp_path: Path, base: str, version: dict[str, str]) -> None:
+    change = changing(tmp_path, base=base)
+    write(change, unit(), "sh -c 'echo $HOME'")
     assert override(change, tmp_path) == {**version, "services": {"sidekiq": {"command": ["sh", "-c", "echo $$HOME"]}}}
-    project_override.write_command(change, unit(service="redis"), "redis-server")
+    write(change, unit(service="redis"), "redis-server")
     assert set(override(change, tmp_path)["services"]) == {"sidekiq", "redis"}
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "why"),
     [
-        ("docker-compose.override.yml", "services: {sidekiq: {cpus: 2}}\n"),
-        ("docker-compose.override.yml", project_override.OURS + "services: {}\n"),
-        ("docker-compose.override.yml", project_override.OURS + '{"services": []}'),
-        ("compose.override.yaml", "services: {}\n"),
+        ("docker-compose.override.yml", "services: {sidekiq: {cpus: 2}}\n", "would not take"),
+        ("compose.override.yaml", "services: {}\n", "would not take"),
+        ("compose.yaml", "services: {}\n", "would not take"),
+        (".env", "COMPOSE_FILE=docker-compose.yml\n", "would not take"),
+        ("docker-compose.override.yml", project_override.OURS + "services: {}\n", "is yours"),
+        ("docker-compose.override.yml", project_override.OURS + '{"services": []}', "is yours"),
     ],
 )
-def test_an_override_of_somebody_else_is_left_alone(tmp_path: Path, name: str, text: str) -> None:
+def test_where_ours_would_change_more_or_nothing_it_is_not_made(tmp_path: Path, name: str, text: str, why: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(Refused, match=r"is yours.*set command: sidekiq -q a for the service sidekiq in the compose file"):
-        project_override.write_command(changing(tmp_path), unit(), "sidekiq -q a")
+    with pytest.raises(Refused, match=why + ".*: add -q a to the command of the service sidekiq in the compose file"):
+        write(changing(tmp_path), unit(), "sidekiq -q a")
 
 
-@pytest.mark.parametrize("files", [(), ("production.yml",), ("docker-compose.yml", "extra.yml"), ("docker-compose.override.yml",)])
-def test_files_that_compose_does_not_find_itself(tmp_path: Path, files: tuple[str, ...]) -> None:
-    change = changing(tmp_path, files=files)
-    assert not project.finds_files_itself(change.install["compose"])
-    with pytest.raises(Refused, match="does not find by itself"):
-        project_override.write_command(change, unit(), "x")
+@pytest.mark.parametrize(
+    ("base", "refused"),
+    [
+        ("services:\n  redis:\n    command: redis-server --requirepass ${REDIS_PASSWORD}\n", True),
+        ("services:\n  redis:\n    command:\n    - redis-server\n    - $ARGUMENTS\n", True),
+        ("services:\n  redis:\n    command: >\n      redis-server\n      --requirepass ${A}\n", True),
+        ("services:\n  redis:\n    command: sh -c 'echo $$HOME'\n    volumes: ['${MEDIA}:/m']\n    image: ${IMAGE}\n", False),
+    ],
+)
+def test_a_command_of_variables_is_not_frozen(tmp_path: Path, base: str, refused: bool) -> None:
+    change = changing(tmp_path, base=base)
+    if refused:
+        with pytest.raises(Refused, match="is made of variables"):
+            write(change, unit(), "sidekiq")
+    else:
+        write(change, unit(), "sidekiq")
+
+
+def test_files_that_compose_does_not_find_itself(tmp_path: Path) -> None:
+    for files in ((), ("production.yml",), ("docker-compose.yml", "extra.yml"), ("docker-compose.override.yml",)):
+        change = changing(tmp_path, files=files)
+        assert not project.finds_files_itself(change.install["compose"])
+        with pytest.raises(Refused, match="would not take the files"):
+            write(change, unit(), "x")
 
 
 def test_those_that_it_finds(tmp_path: Path) -> None:
@@ -79,21 +103,17 @@ def test_those_that_it_finds(tmp_path: Path) -> None:
         assert project.finds_files_itself({"directory": str(tmp_path), "files": [str(tmp_path / name) for name in names]})
         assert project.finds_files_itself({"directory": str(tmp_path), "files": names}), "compose 1 tells it like this"
     assert not project.finds_files_itself({"directory": str(tmp_path), "files": ["../docker-compose.yml"]})
-    (tmp_path / "compose.yaml").touch()
-    assert not project.finds_files_itself({"directory": str(tmp_path), "files": ["docker-compose.yml"]}), "it would take the other"
+    (tmp_path / "docker-compose.override.yml").write_text(project_override.OURS + '{"services": {}}')
+    assert project.finds_files_itself({"directory": str(tmp_path), "files": ["docker-compose.yml"]}), "ours may come and go"
 
 
 def test_passwords_of_a_command_are_for_nobody(tmp_path: Path) -> None:
-    redis = unit(service="redis", _command=["redis-server", "--requirepass", "hunter2", "--maxmemory", "1gb"])
+    redis = unit(service="redis", _command=["redis-server", "--requirepass hunter2", "--user", "default", ">hunter3"])
     change = changing(tmp_path)
     (tmp_path / "docker-compose.yml").chmod(0o600)
-    project_override.write_command(change, redis, project_override.command_of(redis) + " --masterauth=hunter3")
-    assert override(change, tmp_path)["services"]["redis"]["command"][2] == "hunter2"
-    assert "hunter" not in json.dumps(change.step) and "--maxmemory 1gb" in json.dumps(change.step)
-    (tmp_path / project_override.NAME).write_text("services: {}")
-    with pytest.raises(Refused) as refusal:
-        project_override.write_command(changing(tmp_path), redis, project_override.command_of(redis))
-    assert "hunter" not in str(refusal.value)
+    write(change, redis, project_override.command_of(redis))
+    assert override(change, tmp_path)["services"]["redis"]["command"][1] == "--requirepass hunter2"
+    assert "hunter" not in json.dumps(change.step)
 
 
 def test_the_only_worker_takes_the_queues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +122,23 @@ def test_the_only_worker_takes_the_queues_too(tmp_path: Path, monkeypatch: pytes
     cover_queues.fix(change)
     assert override(change, tmp_path)["services"]["sidekiq"]["command"] == [*SIDEKIQ, "-q", "mailers"]
     assert [each["what"] for each in change.step["changes"]][0] == "docker compose up -d sidekiq"
+
+
+def test_what_is_refused_was_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
+    (tmp_path / "docker-compose.override.yml").write_text("services: {}")
+    change = changing(tmp_path)
+    with pytest.raises(Refused):
+        cover_queues.fix(change)
+    assert change.step["changes"] == []
+
+
+def test_a_scaled_service_keeps_its_scheduler(tmp_path: Path) -> None:
+    both = [unit(name=f"social-sidekiq-{number}", queues=["default", "scheduler"]) for number in (1, 2)]
+    change = changing(tmp_path, *both)
+    change.facts["sidekiq"].update(unconsumed_queues=[], schedulers=2)
+    with pytest.raises(Refused, match="several containers of the service sidekiq take the queue scheduler"):
+        cover_queues.fix(change)
 
 
 def test_queues_that_are_split_over_containers_are_their_authors_business(tmp_path: Path) -> None:
