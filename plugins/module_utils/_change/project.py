@@ -53,8 +53,8 @@ def finds_files_itself(project: dict[str, Any]) -> bool:
     folders, names = zip(*(os.path.split(os.path.join(project["directory"], path)) for path in project["files"] or [""]))
     there = [name for name in BASES + OVERRIDES if os.path.lexists(os.path.join(project["directory"], name))]
     # Which of two it takes depends on its release; an override of somebody else that the containers were not made with stays out.
-    ours = [name for name in there if name not in names and not is_ours(os.path.join(project["directory"], name))]
-    return (set(folders) == {project["directory"]} and names[0] in BASES and all(name in OVERRIDES for name in names[1:]) and not ours
+    foreign = [name for name in there if name not in names and not is_ours(os.path.join(project["directory"], name))]
+    return (set(folders) == {project["directory"]} and names[0] in BASES and all(name in OVERRIDES for name in names[1:]) and not foreign
             and not _CHOSEN.search(_head(os.path.join(project["directory"], ".env"))))
 
 
