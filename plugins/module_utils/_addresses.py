@@ -38,7 +38,7 @@ def names(facts: dict[str, Any]) -> list[str]:
     used = [database.get("address")] + [use.get("address") for use in facts.get("redis", {}).get("uses", {}).values()]
     used += [each.get("address") for subset in ("web", "streaming") for each in facts.get(subset, {}).get("endpoints", ())]
     found = [server_of(address) for address in used if address]
-    return [name for name in dict.fromkeys(found) if name not in _LOCAL and not _is_address(name)][:MOST_NAMES]
+    return [name for name in dict.fromkeys(found) if name not in _LOCAL and not is_address(name)][:MOST_NAMES]
 
 
 def server_of(address: str) -> str:
@@ -78,7 +78,8 @@ def over_ipv6(host: Host, domain: str, here: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is an IP address and not a name."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

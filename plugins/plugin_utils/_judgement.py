@@ -93,8 +93,8 @@ def _judge_lines(issue: KnownIssue, facts: Facts) -> Judgement:
         except Undecided:
             return False
 
-    conditions = issue.alone or Alone((), ())
-    if not (any(map(holds, conditions.when)) if conditions.when else any(map(scope.seen, issue.strong))):
+    conditions = issue.alone or Alone()
+    if not any(map(holds, conditions.when or conditions.also)) and (conditions.when or not any(map(scope.seen, issue.strong))):
         return Judgement("clear")
     return Judgement("clear", excused=True) if any(map(holds, conditions.unless)) else Judgement("found")
 

@@ -62,10 +62,11 @@ class Remedy:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alone:
-    """What log lines prove when there is no server to look at."""
+    """What log lines prove when there is no server to look at: `when`, or where that is empty, any strong signature or one of `also`."""
 
-    when: tuple[str, ...]
-    unless: tuple[str, ...]
+    when: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,8 +175,8 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
     sources += [(f"when[{number}]", text, False, False) for number, text in enumerate(issue.when)]
     sources += [(f"unless[{number}]", text, False, False) for number, text in enumerate(issue.unless)]
     if issue.alone:
-        sources += [(f"alone.when[{number}]", text, False, False) for number, text in enumerate(issue.alone.when)]
-        sources += [(f"alone.unless[{number}]", text, False, False) for number, text in enumerate(issue.alone.unless)]
+        for key in ("when", "also", "unless"):
+            sources += [(f"alone.{key}[{number}]", text, False, False) for number, text in enumerate(getattr(issue.alone, key))]
     for number, evidence in enumerate(issue.evidence):
         sources.append((f"evidence[{number}].value", evidence.value, True, evidence.each is not None))
         if evidence.each is not None:
@@ -310,8 +311,10 @@ def _shared(data: t.Any) -> Shared:
 
 
 def _alone(data: t.Any) -> Alone:
-    _keys(data, "alone", optional=("when", "unless"))
-    return Alone(*(_conditions(data[key], f"alone.{key}") if key in data else () for key in ("when", "unless")))
+    _keys(data, "alone", optional=("when", "also", "unless"))
+    if "when" in data and "also" in data:
+        raise IssueError("alone", "has either when, in the place of the signatures, or also, beside them")
+    return Alone(**{key: _conditions(value, f"alone.{key}") for key, value in data.items()})
 
 
 def _evidence(value: t.Any) -> tuple[Evidence, ...]:

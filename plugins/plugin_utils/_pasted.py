@@ -196,15 +196,19 @@ def _parts(line: Stripped) -> t.Iterator[Stripped]:
         yield line._replace(text=text)
 
 
-def _margin(lines: t.Sequence[bytes]) -> bytes:
-    """What stands before each line of a text that was quoted in a mail, or indented as a block of code."""
-    written = [line for line in lines if line.strip()]
+def _unquoted(lines: t.Iterable[bytes]) -> t.Iterator[bytes]:
+    """The lines without what stands before each of the first ones: quoted in a mail, or indented as a block of code."""
+    several = iter(lines)
+    first = list(itertools.islice(several, _MOST_FIRST))
+    written = [line for line in first if line.strip()]
     margin = re.sub(rb"[^> \t].*", b"", written[0], flags=re.DOTALL) if written else b""
     for line in written:
         while not line.startswith(margin):
             margin = margin[:-1]
-    # A single line may begin with a sign of its own: npm puts one before each command.
-    return margin if len(written) > 1 or b">" not in margin else b""
+    if len(written) == 1 and b">" in margin:
+        margin = b""  # npm puts a sign of its own before each command
+    for line in itertools.chain(first, several):
+        yield line[len(margin) :] if line.startswith(margin) else line
 
 
 def facts_of_log(
@@ -212,11 +216,8 @@ def facts_of_log(
 ) -> dict[str, t.Any]:
     """Facts of one log file."""
     pasted = Pasted(signatures, whole)
-    several = iter(lines)
-    first = list(itertools.islice(several, _MOST_FIRST))
-    margin = _margin(first)
-    for line in itertools.chain(first, several):
-        pasted.add(line[len(margin) :] if line.startswith(margin) else line)
+    for line in _unquoted(lines):
+        pasted.add(line)
     return pasted.facts(name, version, deployment, lines.truncated)
 
 
@@ -226,9 +227,7 @@ def facts_of_case(case: Case, signatures: t.Mapping[str, t.Mapping[str, t.Any]],
     command = _COMMAND_OF.match(case.where)
     if command:  # as it is in a log that begins with what was typed
         pasted.add(b"$ " + command.group(1).encode())
-    lines = [line.encode("utf-8", "surrogateescape") for line in case.lines.splitlines()]
-    margin = _margin(lines)
-    for line in lines:
-        pasted.add(line[len(margin) :] if line.startswith(margin) else line)
+    for line in _unquoted(line.encode("utf-8", "surrogateescape") for line in case.lines.splitlines()):
+        pasted.add(line)
     in_containers = _CONTAINERS.search(case.where) and case.deployment not in DEPLOYMENTS
     return pasted.facts(case.id, case.version, "docker" if in_containers else case.deployment)

@@ -122,3 +122,14 @@ def back(project: Project, folder: Path, cured: dict[str, Any]) -> None:
     """Take the remediation back that cured this host."""
     _host, output = played(project, folder, "rollback", "-e", f"run={cured['remediation']['run']}")
     assert "failed=0" in output, output
+
+
+def cured(project: Project, folder: Path, cause: str, impact: str = "change") -> dict[str, Any]:
+    """The cause is named first and alone and cured, and a second run has nothing to do; the host as the first one left it."""
+    remediate = ("remediate", "-e", f"mastodon_remediate_impact={impact}")
+    host, _output = played(project, folder)
+    assert roots(host) == [cause], told(host)
+    host, output = played(project, folder, *remediate)
+    assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+    assert "changed=0" in played(project, folder, *remediate)[1]
+    return host

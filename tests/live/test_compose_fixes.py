@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from composed import Project, back, edited, played, project, roots, settings, told
+from composed import Project, back, cured, edited, project, settings
 
 __all__ = ["project"]  # the fixture
 
@@ -31,23 +31,16 @@ def test_a_lost_page_of_an_index_is_built_anew(project: Project, tmp_path: Path)
     project.wait_for_web()
     for _time in range(6):
         project.post("the page that holds its keys is gone")
-    host, _output = played(project, tmp_path)
-    assert roots(host) == ["index_corruption"], told(host)
-    host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=rebuild")
-    assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+    cured(project, tmp_path, "index_corruption", "rebuild")
     project.ready()
-    assert "changed=0" in played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=rebuild")[1]
 
 
 @pytest.mark.thorough
 def test_media_that_may_not_be_written(project: Project, tmp_path: Path) -> None:
     os.chown(project.media, 0, 0)
     try:
-        host, _output = played(project, tmp_path)
-        assert roots(host) == ["media_permissions"], told(host)
-        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
-        assert (host["verdict"], project.media.stat().st_uid) == ("clear", 991), told(host) + output[-3000:]
-        assert "changed=0" in played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")[1]
+        host = cured(project, tmp_path, "media_permissions")
+        assert project.media.stat().st_uid == 991
         back(project, tmp_path, host)
         assert project.media.stat().st_uid == 0
     finally:
@@ -69,10 +62,7 @@ def test_a_setting_is_mended_in_the_env_file_and_comes_back(project: Project, ca
     path = project.directory / ".env.production"
     with settings(project, **{key: wrong}):
         before = path.read_text()
-        host, _output = played(project, tmp_path)
-        assert roots(host) == [cause], told(host)
-        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
-        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+        host = cured(project, tmp_path, cause)
         assert f"{key}={right}\n" in path.read_text() and f"{key}={right}" in project.inspect("web")["Config"]["Env"]
         back(project, tmp_path, host)
         assert path.read_text() == before and f"{key}={wrong}" in project.inspect("web")["Config"]["Env"]
@@ -86,14 +76,10 @@ def test_queues_without_a_worker_get_one_by_an_override(project: Project, tmp_pa
     with edited(project, "command: bundle exec sidekiq\n    networks", CONSUMED):
         project.wait_for_web(health=True)
         time.sleep(15)  # until the heartbeat of the one before is over
-        host, _output = played(project, tmp_path)
-        assert roots(host) == ["sidekiq_queue_missing"], told(host)
         override = project.directory / "docker-compose.override.yml"
         try:
-            host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
-            assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+            host = cured(project, tmp_path, "sidekiq_queue_missing")
             assert "mailers" in project.inspect("sidekiq")["Config"]["Cmd"] and "scheduler" in override.read_text()
-            assert "changed=0" in played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")[1]
             back(project, tmp_path, host)
             assert not override.exists() and "mailers" not in project.inspect("sidekiq")["Config"]["Cmd"]
         finally:
@@ -110,12 +96,9 @@ def test_an_eviction_policy_of_the_command_line(project: Project, tmp_path: Path
 
     with edited(project, "--dir /var/lib/redis\n    healthcheck", evicts):
         project.ready()
-        host, _output = played(project, tmp_path)
-        assert roots(host) == ["redis_eviction_policy"], told(host)
         before = project.inspect("redis")["Id"]
         try:
-            host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
-            assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+            host = cured(project, tmp_path, "redis_eviction_policy")
             assert (policy(), project.inspect("redis")["Id"]) == ("noeviction", before)
             project.compose("up", "-d", "redis")
             project.ready()
@@ -137,10 +120,7 @@ def test_redis_gets_its_volume_back(project: Project, tmp_path: Path) -> None:
         time.sleep(2)
         for _time in range(6):
             project.post("it cannot save")
-        host, _output = played(project, tmp_path)
-        assert roots(host) == ["redis_misconf_disk"], told(host)
-        host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=change")
-        assert (host["verdict"], roots(host)) == ("clear", []), told(host) + output[-3000:]
+        cured(project, tmp_path, "redis_misconf_disk")
         assert volume.stat().st_uid == owner
     finally:
         os.chown(volume, owner, -1)

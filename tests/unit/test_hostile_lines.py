@@ -24,7 +24,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import (
     _lines_strangers,
     _signatures,
 )
-from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _log_file, _origins, _pasted
 
 MOST_SECONDS = 2.0
 CATALOGUE = _catalogue.load()
@@ -36,6 +36,13 @@ def words(pattern: str) -> set[str]:
     plain = re.sub(r"\\(.)", lambda match: " " if match.group(1).isalnum() else match.group(1), pattern)
     found = {word for word in re.findall(r"[A-Za-z0-9_ :/\"'=.-]+", plain) if len(word) > 1}
     return {*found, *(word + " " for word in found), *ANYTHING}
+
+
+def words_of(*modules: object) -> set[str]:
+    """Those of all expressions that stand in these modules."""
+    patterns = [each for module in modules for each in vars(module).values() if isinstance(each, re.Pattern)]
+    patterns += [shape for shape, _origin in _origins._SHAPES]
+    return {word for each in patterns for word in words(each.pattern)}
 
 
 def slowest(read: Callable[[str], object], of: set[str], characters: int) -> tuple[float, str]:
@@ -57,8 +64,15 @@ def test_no_line_keeps_a_signature_busy(name: str) -> None:
 
 @pytest.mark.parametrize("origin", _lines.ORIGINS)
 def test_no_line_keeps_a_parser_busy(origin: str) -> None:
-    patterns = [each.pattern for module in (_lines_app, _lines_services, _lines_strangers) for each in vars(module).values()
-                if isinstance(each, re.Pattern)]  # fmt: skip
-    of = {word for pattern in patterns for word in words(pattern)}
+    of = words_of(_lines_app, _lines_services, _lines_strangers)
     seconds, word = slowest(lambda text: _lines_strangers.heard(origin, _lines.parse(origin, text)), of, _line.LIMIT)
+    assert seconds < MOST_SECONDS, f"{seconds:.1f} s for a line of {word!r}"
+
+
+@pytest.mark.parametrize("whole", ["auto", "proxy", "sidekiq", "command"])
+def test_no_line_that_was_pasted_keeps_its_reader_busy(whole: str) -> None:
+    def read(text: str) -> None:
+        _pasted.Pasted({}, whole).add(text.encode())
+
+    seconds, word = slowest(read, words_of(_lines, _pasted, _origins), _log_file.LINE_BYTES)
     assert seconds < MOST_SECONDS, f"{seconds:.1f} s for a line of {word!r}"

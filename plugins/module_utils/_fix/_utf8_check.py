@@ -49,4 +49,7 @@ def _counts(host: Host, server: Superuser, database: str, questions: Sequence[st
         numbers = server.lines(host, database, [_FUNCTION, *questions])
     except HostError as problem:
         raise HostError("the bytes of database %s could not be checked: %s" % (database, problem)) from None
+    if len(numbers) != len(questions):
+        raise HostError("the bytes of database %s could not be checked: %d answers to %d questions" % (
+            database, len(numbers), len(questions)))
     return [int(number) for number in numbers]

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._addresses import is_address
 from ansible_collections.fediops.mastodon.plugins.module_utils._fingerprint import fingerprints
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostDenied, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import rules
@@ -124,16 +125,8 @@ def observe(host: Host, install: dict[str, Any], options: dict[str, Any]) -> dic
 
 def this_host(apps: Iterable[Mapping[str, Any]]) -> list[str]:
     """The addresses that a proxy on this host comes from: to a container with published ports, the gateways of its networks."""
-    gateways = [address for unit in apps if unit["role"] == "web" for address in unit.get("_gateways", ()) if _is_address(address)]
+    gateways = [address for unit in apps if unit["role"] == "web" for address in unit.get("_gateways", ()) if is_address(address)]
     return list(dict.fromkeys(gateways)) or ["127.0.0.1"]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def trusted_proxies(text: str, here: Sequence[str]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def test_a_users_file_replaces_ours(tmp_path):
         ({"evidence": [{"fact": "disk", "value": "{{ disk"}]}, "evidence[0].value", "not valid Jinja2"),
         ({"evidence": [{"fact": "disk", "value": "{{ item.x }}"}]}, "evidence[0].value", '"item" is not the name of a fact'),
         ({"evidence": [{"fct": "disk", "value": "x"}]}, "evidence[0].fct", "is not a known key"),
+        ({"alone": {"when": ["seen('refused') > 0"], "also": ["seen('refused') > 1"]}}, "alone", "has either when"),
+        ({"alone": {"also": ["seen('nobody') > 1"]}}, "alone.also[0]", 'seen("nobody") names no signature'),
         ({"explains": ["nobody"]}, "explains", '"nobody" is not the id of a known issue'),
         ({"explains": [{"id": "web_down_502"}]}, "explains[0].when", "is missing"),
         ({"explains": [{"id": "web_down_502", "when": "x y"}]}, "explains.web_down_502.when", "not valid Jinja2"),

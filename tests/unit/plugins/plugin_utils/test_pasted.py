@@ -219,3 +219,15 @@ def test_lines_whose_date_was_cut_off() -> None:
     assert roots(explained("social systemd[1]: mastodon-web.service: Failed at step CHDIR spawning /x: No such file or directory")) == [
         "unit_misconfigured"
     ]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "named"),
+    [
+        (12000, ["db_slow"]),  # a signature that is not weak proves it by itself
+        (4000, ["db_slow"]),  # a weak one because `also` asks for it
+        (400, []),
+    ],
+)
+def test_a_known_issue_may_ask_for_weak_signatures_beside_the_strong(milliseconds: int, named: list[str]) -> None:
+    assert roots(explained(f"2026-01-02 03:04:05.678 UTC [7] LOG:  duration: {milliseconds}.125 ms  statement: SELECT 1")) == named
