@@ -11,7 +11,8 @@ import typing as t
 
 import yaml
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import IssueError, KnownIssue, check_expressions, read_issue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._issue_values import IssueError
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import KnownIssue, check_expressions, read_issue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 

@@ -15,6 +15,15 @@ import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._fixes import FIXES, IMPACTS
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _expressions, _patterns
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._issue_values import (
+    IssueError,
+    boolean,
+    entries,
+    keys,
+    one_of,
+    quoted,
+    string,
+)
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 LANGUAGES = ("en", "fr")
@@ -28,18 +37,9 @@ ORIGINS = ("web", "sidekiq", "streaming", "proxy", "database", "redis", "pooler"
 ID = re.compile(r"[a-z][a-z0-9_]{1,63}\Z")
 _PATH = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*\Z")
 _RANGE = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d{1,4}(?:\.\d{1,4}){0,2})\Z")
-_MOST_ENTRIES = 50
-_MOST_CHARACTERS = 4000
 
 Text = dict[str, str]  # by language
 Compare = tuple[str, tuple[int, ...]]
-
-
-class IssueError(ValueError):
-    """What is wrong with a known issue: the key, and the reason."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f'key "{key}": {reason}')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,38 +118,38 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
     fleet = isinstance(data, dict) and data.get("scope") == "fleet"
     if fleet:  # no host's log lines decide it, and no host can mend it
         required = ("id", "scope", "title", "severity", "component", "needs", "when", "advice", "fix", "no_fix", "sources")
-        _keys(data, "", required=required, optional=("applies", "unless", "evidence", "explains"))
+        keys(data, "", required=required, optional=("applies", "unless", "evidence", "explains"))
         if data["fix"] is not None:
             raise IssueError("fix", "must be null where the scope is fleet: a fix is done on a host")
     elif noise:  # there is nothing to decide, to advise or to mend
-        _keys(data, "", required=("id", "title", "severity", "component", "signatures", "sources"), optional=("applies",))
+        keys(data, "", required=("id", "title", "severity", "component", "signatures", "sources"), optional=("applies",))
     else:
-        _keys(
+        keys(
             data,
             "",
             required=("id", "title", "severity", "component", "when", "advice", "sources"),
             optional=("applies", "scope", "shared", "signatures", "needs", "unless", "evidence", "explains", "fix", "no_fix", "alone"),
         )
-    identifier = _string(data["id"], "id")
+    identifier = string(data["id"], "id")
     if not ID.match(identifier):
         raise IssueError("id", f'"{clean_line(identifier, 80)}" must be lower case letters, digits and underscores')
     if identifier != name:
         raise IssueError("id", f'"{identifier}" must be the file name without .yml, which is "{clean_line(name, 80)}"')
     applies = data.get("applies", {})
-    _keys(applies, "applies", optional=("mastodon", "deployment", "roles", "asked"))
+    keys(applies, "applies", optional=("mastodon", "deployment", "roles", "asked"))
     fix, no_fix = ((), None) if noise else _fix(data)
     signatures, weak = _signatures(data.get("signatures", {}))
     return KnownIssue(
         id=identifier,
         title=_languages(data["title"], "title"),
-        severity=_one_of(data["severity"], "severity", (*SEVERITIES, NOISE)),
-        component=_one_of(data["component"], "component", COMPONENTS),
+        severity=one_of(data["severity"], "severity", (*SEVERITIES, NOISE)),
+        component=one_of(data["component"], "component", COMPONENTS),
         versions=_range(applies["mastodon"]) if "mastodon" in applies else (),
         deployments=_choices(applies, "deployment", DEPLOYMENTS),
         roles=_choices(applies, "roles", _expressions.ROLES),
         asked=_path(applies["asked"], "applies.asked") if "asked" in applies else None,
         signatures=signatures,
-        needs=tuple(_path(path, f"needs[{number}]") for number, path in enumerate(_list(data.get("needs", []), "needs"))),
+        needs=tuple(_path(path, f"needs[{number}]") for number, path in enumerate(entries(data.get("needs", []), "needs"))),
         when=() if noise else _conditions(data["when"], "when"),
         unless=_conditions(data["unless"], "unless") if "unless" in data else (),
         evidence=_evidence(data.get("evidence", [])),
@@ -160,7 +160,7 @@ def read_issue(data: t.Any, name: str) -> KnownIssue:
         sources=_sources(data["sources"]),
         alone=_alone(data["alone"]) if "alone" in data else None,
         strong=tuple(name for name in signatures if name not in weak),
-        scope=_one_of(data.get("scope", "host"), "scope", SCOPES),
+        scope=one_of(data.get("scope", "host"), "scope", SCOPES),
         shared=_shared(data["shared"]) if "shared" in data else None,
     )
 
@@ -193,84 +193,37 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
         except _expressions.ExpressionError as error:
             raise IssueError(key, str(error)) from None
 
-
-def _quoted(value: t.Any) -> str:
-    return f'"{clean_line(value, 80)}"'
-
-
-def _keys(data: t.Any, key: str, *, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> None:
-    if not isinstance(data, dict):
-        raise IssueError(key or "(whole file)", f"must be a mapping of {', '.join(required + optional)}")
-    allowed, prefix = required + optional, f"{key}." if key else ""
-    for name in data:
-        if name not in allowed:
-            raise IssueError(f"{prefix}{clean_line(name, 80)}", f"is not a known key; allowed are {', '.join(allowed)}")
-    for name in required:
-        if name not in data:
-            raise IssueError(f"{prefix}{name}", "is missing")
-
-
-def _string(value: t.Any, key: str) -> str:
-    if not isinstance(value, str):
-        raise IssueError(key, f"must be text, not {_quoted(value)}; quote it")
-    if not value.strip():
-        raise IssueError(key, "is empty")
-    if len(value) > _MOST_CHARACTERS:
-        raise IssueError(key, f"is longer than {_MOST_CHARACTERS} characters")
-    return value
-
-
-def _list(value: t.Any, key: str) -> list[t.Any]:
-    if not isinstance(value, list):
-        raise IssueError(key, f"must be a list, not {_quoted(value)}")
-    if len(value) > _MOST_ENTRIES:
-        raise IssueError(key, f"has more than {_MOST_ENTRIES} entries")
-    return value
-
-
-def _one_of(value: t.Any, key: str, choices: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or value not in choices:
-        raise IssueError(key, f"{_quoted(value)} is not one of {', '.join(choices)}")
-    return value
-
-
-def _boolean(value: t.Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise IssueError(key, f"must be true or false, not {_quoted(value)}")
-    return value
-
-
 def _choices(data: dict[str, t.Any], name: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     if name not in data:
         return ()
     key = f"applies.{name}"
-    return tuple(_one_of(value, f"{key}[{number}]", choices) for number, value in enumerate(_list(data[name], key)))
+    return tuple(one_of(value, f"{key}[{number}]", choices) for number, value in enumerate(entries(data[name], key)))
 
 
 def _languages(value: t.Any, key: str) -> Text:
-    _keys(value, key, required=LANGUAGES)
-    return {language: _string(value[language], f"{key}.{language}").strip() for language in LANGUAGES}
+    keys(value, key, required=LANGUAGES)
+    return {language: string(value[language], f"{key}.{language}").strip() for language in LANGUAGES}
 
 
 def _range(value: t.Any) -> tuple[Compare, ...]:
     parts = []
-    for part in _string(value, "applies.mastodon").split(","):
+    for part in string(value, "applies.mastodon").split(","):
         match = _RANGE.match(part.strip())
         if not match:
-            raise IssueError("applies.mastodon", f'{_quoted(value)} is not a range of versions such as ">=3.5" or ">=4.0,<4.3"')
+            raise IssueError("applies.mastodon", f'{quoted(value)} is not a range of versions such as ">=3.5" or ">=4.0,<4.3"')
         parts.append((match[1], tuple(int(number) for number in match[2].split("."))))
     return tuple(parts)
 
 
 def _path(value: t.Any, key: str) -> str:
-    path = _string(value, key)
+    path = string(value, key)
     if not _PATH.match(path) or path.split(".")[0] not in _expressions.FACT_NAMES:
-        raise IssueError(key, f'{_quoted(path)} is not the path of a fact such as "database.schema"')
+        raise IssueError(key, f'{quoted(path)} is not the path of a fact such as "database.schema"')
     return path
 
 
 def _conditions(value: t.Any, key: str) -> tuple[str, ...]:
-    values = _list(value, key) if isinstance(value, list) else [value]
+    values = entries(value, key) if isinstance(value, list) else [value]
     if not values:
         raise IssueError(key, "has no expression")
     return tuple(_condition(expression, f"{key}[{number}]") for number, expression in enumerate(values))
@@ -279,7 +232,7 @@ def _conditions(value: t.Any, key: str) -> tuple[str, ...]:
 def _condition(value: t.Any, key: str) -> str:
     if isinstance(value, str) and "{{" in value:
         raise IssueError(key, "is an expression already; leave out the {{ }}")
-    return _string(value, key)
+    return string(value, key)
 
 
 def _signatures(data: t.Any) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
@@ -291,27 +244,27 @@ def _signatures(data: t.Any) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
         key = f"signatures.{clean_line(name, 80)}"
         if not isinstance(name, str) or not ID.match(name):
             raise IssueError(key, "a signature's name must be lower case letters, digits and underscores")
-        _keys(signature, key, required=("in", "match"), optional=("weak",))
-        origins = [_one_of(origin, f"{key}.in[{number}]", ORIGINS) for number, origin in enumerate(_list(signature["in"], f"{key}.in"))]
+        keys(signature, key, required=("in", "match"), optional=("weak",))
+        origins = [one_of(origin, f"{key}.in[{number}]", ORIGINS) for number, origin in enumerate(entries(signature["in"], f"{key}.in"))]
         if not origins:
             raise IssueError(f"{key}.in", f"names no origin; allowed are {', '.join(ORIGINS)}")
-        match = _string(signature["match"], f"{key}.match")
+        match = string(signature["match"], f"{key}.match")
         reason = _patterns.problem(match)
         if reason:
             raise IssueError(f"{key}.match", reason)
         result[name] = {"in": origins, "match": match, "literals": _patterns.literals(match)}
-        if _boolean(signature.get("weak", False), f"{key}.weak"):
+        if boolean(signature.get("weak", False), f"{key}.weak"):
             weak.add(name)
     return result, weak
 
 
 def _shared(data: t.Any) -> Shared:
-    _keys(data, "shared", required=("by",), optional=("once",))
-    return Shared(_one_of(data["by"], "shared.by", ("sidekiq", "redis")), _boolean(data.get("once", False), "shared.once"))
+    keys(data, "shared", required=("by",), optional=("once",))
+    return Shared(one_of(data["by"], "shared.by", ("sidekiq", "redis")), boolean(data.get("once", False), "shared.once"))
 
 
 def _alone(data: t.Any) -> Alone:
-    _keys(data, "alone", optional=("when", "also", "unless"))
+    keys(data, "alone", optional=("when", "also", "unless"))
     if "when" in data and "also" in data:
         raise IssueError("alone", "has either when, in the place of the signatures, or also, beside them")
     return Alone(**{key: _conditions(value, f"alone.{key}") for key, value in data.items()})
@@ -319,24 +272,24 @@ def _alone(data: t.Any) -> Alone:
 
 def _evidence(value: t.Any) -> tuple[Evidence, ...]:
     result = []
-    for number, entry in enumerate(_list(value, "evidence")):
+    for number, entry in enumerate(entries(value, "evidence")):
         key = f"evidence[{number}]"
-        _keys(entry, key, required=("fact", "value"), optional=("each",))
-        each = _string(entry["each"], f"{key}.each") if "each" in entry else None
-        result.append(Evidence(fact=_path(entry["fact"], f"{key}.fact"), value=_string(entry["value"], f"{key}.value"), each=each))
+        keys(entry, key, required=("fact", "value"), optional=("each",))
+        each = string(entry["each"], f"{key}.each") if "each" in entry else None
+        result.append(Evidence(fact=_path(entry["fact"], f"{key}.fact"), value=string(entry["value"], f"{key}.value"), each=each))
     return tuple(result)
 
 
 def _explains(value: t.Any) -> dict[str, str | None]:
     result: dict[str, str | None] = {}
-    for number, entry in enumerate(_list(value, "explains")):
+    for number, entry in enumerate(entries(value, "explains")):
         key, condition = f"explains[{number}]", None
         if isinstance(entry, dict):
-            _keys(entry, key, required=("id", "when"))
-            condition, entry = _string(entry["when"], f"{key}.when"), entry["id"]
-        target = _string(entry, key)
+            keys(entry, key, required=("id", "when"))
+            condition, entry = string(entry["when"], f"{key}.when"), entry["id"]
+        target = string(entry, key)
         if target in result:
-            raise IssueError(key, f"{_quoted(target)} is listed twice")
+            raise IssueError(key, f"{quoted(target)} is listed twice")
         result[target] = condition
     return result
 
@@ -348,7 +301,7 @@ def _fix(data: dict[str, t.Any]) -> tuple[tuple[Remedy, ...], Text | None]:
             raise IssueError("fix", "is missing; name a fix, or write fix: null and the reason in no_fix")
         return (), _languages(data["no_fix"], "no_fix")
     if isinstance(fix, list):
-        remedies = tuple(_remedy(entry, f"fix[{number}]") for number, entry in enumerate(_list(fix, "fix")))
+        remedies = tuple(_remedy(entry, f"fix[{number}]") for number, entry in enumerate(entries(fix, "fix")))
     else:
         remedies = (_remedy(fix, "fix"),)
     if not remedies:
@@ -366,9 +319,9 @@ def _fix(data: dict[str, t.Any]) -> tuple[tuple[Remedy, ...], Text | None]:
 
 
 def _remedy(data: t.Any, key: str) -> Remedy:
-    _keys(data, key, required=("name", "impact"), optional=("when", "options", "judged"))
-    name = _one_of(data["name"], f"{key}.name", tuple(sorted(FIXES)))
-    impact = _one_of(data["impact"], f"{key}.impact", IMPACTS)
+    keys(data, key, required=("name", "impact"), optional=("when", "options", "judged"))
+    name = one_of(data["name"], f"{key}.name", tuple(sorted(FIXES)))
+    impact = one_of(data["impact"], f"{key}.impact", IMPACTS)
     if IMPACTS.index(impact) > IMPACTS.index(FIXES[name].impact):
         raise IssueError(f"{key}.impact", f'"{impact}" is more than {name} does at most, which is "{FIXES[name].impact}"')
     options = data.get("options", {})
@@ -383,20 +336,20 @@ def _remedy(data: t.Any, key: str) -> Remedy:
         name=name,
         impact=impact,
         when=_condition(data["when"], f"{key}.when") if "when" in data else None,
-        options={option: _string(value, f"{key}.options.{option}") for option, value in options.items()},
-        judged=_boolean(data.get("judged", True), f"{key}.judged"),
+        options={option: string(value, f"{key}.options.{option}") for option, value in options.items()},
+        judged=boolean(data.get("judged", True), f"{key}.judged"),
     )
 
 
 def _sources(value: t.Any) -> tuple[dict[str, str], ...]:
     result = []
-    for number, entry in enumerate(_list(value, "sources")):
+    for number, entry in enumerate(entries(value, "sources")):
         key = f"sources[{number}]"
-        _keys(entry, key, required=("title", "url"))
-        url = _string(entry["url"], f"{key}.url")
+        keys(entry, key, required=("title", "url"))
+        url = string(entry["url"], f"{key}.url")
         if not re.match(r"https://[a-z0-9.-]+(?:/[^\s\"'<>\\]*)?\Z", url):
-            raise IssueError(f"{key}.url", f"{_quoted(url)} is not an https address")
-        result.append({"title": _string(entry["title"], f"{key}.title"), "url": url})
+            raise IssueError(f"{key}.url", f"{quoted(url)} is not an https address")
+        result.append({"title": string(entry["title"], f"{key}.title"), "url": url})
     if not result:
         raise IssueError("sources", "is empty; name where this is documented")
     return tuple(result)

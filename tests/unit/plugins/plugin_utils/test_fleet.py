@@ -14,7 +14,8 @@ import jsonschema
 import pytest
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis, _waivers
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import IssueError, read_issue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._issue_values import IssueError
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import read_issue
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._report import html, junit, markdown, terminal, view
 from ansible_collections.fediops.mastodon.tests.unit.fixtures import hosts
 
