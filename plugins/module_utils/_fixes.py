@@ -64,12 +64,7 @@ _COMPOSE_FILE = (
     "it is set in the compose file of the project (command, environment, env_file), which is yours to edit; then docker compose up -d",
     "cela se règle dans le fichier compose du projet (command, environment, env_file), que vous seul modifiez ; puis docker compose up -d",
 )
-_STORE = (
-    "the server of it runs in a container with files of its own, which this fix does not know",
-    "son serveur tourne dans un conteneur avec ses propres fichiers, que ce remède ne connaît pas",
-)
 NOT_IN_CONTAINERS = {
-    "convert_encoding": _STORE,
     "install_node_modules": _IMAGE,
     "rebuild_assets": _IMAGE,
     "copy_assets": _IMAGE,
@@ -83,7 +78,7 @@ _OTHER = (
 )
 # They know containers of a compose project, or have to do with the host alone. Whatever is not named here is refused, also a new fix.
 _OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
-                           "tune_concurrency", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues"))
+                           "tune_concurrency", "convert_encoding", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

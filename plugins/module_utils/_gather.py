@@ -137,11 +137,17 @@ def _resolve(facts: dict[str, Any], end: float) -> None:
 def _observer(name: str, ground: dict[str, Any], *options: dict[str, Any]) -> Callable[[Host], dict[str, Any]]:
     """The subset's observe, loaded in the subset's own process: the compiling, a tenth of a second in all, is shared out too."""
     def observe(host: Host) -> dict[str, Any]:
+        result: dict[str, Any]
         module = importlib.import_module("ansible_collections.fediops.mastodon.plugins.module_utils._observe." + name)
         if name in INSIDE and ground["deployment"] == "docker":
             silent = {unit["service"]: unit["name"] for unit in ground["units"] if unit.get("service") and "pid" not in unit}
-            host = _inside.enter(host, _container(ground), ground["_engine"], silent)
-        result: dict[str, Any] = module.observe(host, ground, *options)
+            inside = _inside.enter(host, _container(ground), ground["_engine"], silent)
+            try:
+                result = module.observe(inside, ground, *options)
+            finally:
+                inside.demand_running()
+        else:
+            result = module.observe(host, ground, *options)
         return result
 
     return observe

@@ -29,17 +29,20 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
+PF_EXITING = 4  # linux/sched.h; the first process of a container that ends is there until all others are gone
 LATE = ("encodings.idna", "heapq", "ssl")  # the standard library loads them when a name, most_common or TLS is asked for
 
 
 class Inside(Host):
     """The host of a subset whose process has moved into a container. Made by `enter`."""
 
-    def __init__(self, deadline: float, container: str, socket_name: str, proc: int, silent: dict[str, str]) -> None:
+    def __init__(self, deadline: float, unit: dict[str, Any], socket_name: str, proc: int, silent: dict[str, str]) -> None:
         """`silent`: names of services of the project that do not run, with that of their container."""
         super().__init__(deadline)
         self._silent = silent
-        self._container = container
+        self._container = unit["_container"]
+        self._name = unit["name"]
+        self._pid = unit["pid"]
         self._proc = proc
         # chroot leaves the working directory where it was: the engine's socket stays reachable by its bare name.
         self._engine = Engine(self, lambda seconds: _as_root(lambda: Host.connect(self, socket_name, seconds)))
@@ -56,6 +59,13 @@ class Inside(Host):
 
     def group_name(self, gid: int) -> str:
         return next((fields[0] for fields in self._entries("/etc/group", 4) if int(fields[2]) == gid), str(gid))
+
+    def demand_running(self) -> None:
+        """HostError when it ended: its network is gone and commands in it were killed, which says nothing about what was asked."""
+        status = (self.maybe("/proc/%d/stat" % self._pid, 4096) or "").rpartition(")")[2].split()
+        ending = len(status) < 7 or int(status[6]) & PF_EXITING
+        if ending or self._container not in (self.maybe("/proc/%d/cgroup" % self._pid, 16384) or ""):
+            raise HostError("the container %s ended while it was looked into; its log says why if that goes on" % self._name)
 
     def _entries(self, path: str, fields: int) -> list[list[str]]:
         lines = [line.split(":") for line in (self.maybe(path, 1 << 18) or "").splitlines()]
@@ -124,4 +134,4 @@ def enter(host: Host, unit: dict[str, Any], engine: str, silent: dict[str, str])
         # An import from here on would take the container's code for ours.
         sys.path[:] = []
         sys.path_importer_cache.clear()
-    return Inside(host.deadline, unit["_container"], name, proc, silent)
+    return Inside(host.deadline, unit, name, proc, silent)

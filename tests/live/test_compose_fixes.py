@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from composed import Project, back, cured, edited, project, settings
+from project import APP
 
 __all__ = ["project"]  # the fixture
 
@@ -33,6 +36,60 @@ def test_a_lost_page_of_an_index_is_built_anew(project: Project, tmp_path: Path)
         project.post("the page that holds its keys is gone")
     cured(project, tmp_path, "index_corruption", "rebuild")
     project.ready()
+
+
+IN_LATIN1 = """set -e
+createdb -h /tmp -T template0 -E LATIN1 --locale C -O mastodon other
+pg_dump -h /tmp mastodon_production | psql -h /tmp -XAtq -v ON_ERROR_STOP=1 -d other >/dev/null
+psql -h /tmp -XAtq -d postgres -c "ALTER DATABASE mastodon_production RENAME TO before"
+psql -h /tmp -XAtq -d postgres -c "ALTER DATABASE other RENAME TO mastodon_production"
+"""
+
+
+def asked(project: Project, database: str, *statements: str) -> str:
+    words = ["env", "PGCLIENTENCODING=UTF8", "psql", "-h", "/tmp", "-XAtq", "-d", database]
+    return project.run("db", *words, *(word for statement in statements for word in ("-c", statement)))
+
+
+@contextlib.contextmanager
+def in_latin1(project: Project) -> Iterator[None]:
+    project.compose("stop", *APP)
+    project.run("db", "sh", "-c", IN_LATIN1)
+    project.compose("start", *APP)
+    project.ready()
+    try:
+        yield
+    finally:
+        project.compose("stop", *APP)
+        renamed = "ALTER DATABASE %s RENAME TO %s"
+        asked(project, "postgres", renamed % ("mastodon_production", "latin"), renamed % ("before", "mastodon_production"))
+        project.compose("start", *APP)
+        project.ready()
+
+
+@pytest.mark.thorough
+def test_a_database_gets_another_encoding_and_the_old_one_back(project: Project, tmp_path: Path) -> None:
+    def databases() -> dict[str, str]:
+        listed = asked(project, "postgres", "SELECT datname, pg_encoding_to_char(encoding) FROM pg_database WHERE NOT datistemplate")
+        return dict(line.split("|") for line in listed.splitlines())
+
+    def texts() -> str:
+        return asked(project, "mastodon_production", "SELECT id, text FROM statuses ORDER BY id")
+
+    with in_latin1(project):
+        for _time in range(4):
+            project.post("it cannot hold \U0001f600")
+        assert project.post("caf\u00e9") == 200
+        before = texts()
+        host = cured(project, tmp_path, "encoding_not_utf8", "rebuild")
+        kept = [name for name in databases() if "before_unicode" in name]
+        assert (databases()["mastodon_production"], databases()[kept[0]]) == ("UTF8", "LATIN1")
+        assert texts().startswith(before) and "caf\u00e9" in before
+        assert project.post("it can hold \U0001f600") == 200
+        assert "fediops" not in project.run("db", "ls", "-a", "/tmp")
+        back(project, tmp_path, host)
+        project.ready()
+        assert databases()["mastodon_production"] == "LATIN1" and texts().startswith(before)
 
 
 @pytest.mark.thorough

@@ -8,7 +8,7 @@ amcheck is made and taken back in one transaction, so the database is left as it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import literal, name
@@ -16,11 +16,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
 if TYPE_CHECKING:
-    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import ContainedServer
-    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-
-    Server = Union[Superuser, ContainedServer]
 
 _EXTENSION = """SELECT coalesce(max(n.nspname), ''), (SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck')::text
  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'amcheck'"""

@@ -3,20 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The PostgreSQL of a compose project, as its superuser: psql of its own container, started there by the engine (private).
 
-For repair_indexes; it can be asked what `_superuser.py` can be asked on a host.
+For repair_indexes and convert_encoding; it can be asked what `_superuser.py` can be asked on a host.
 """
 
 from __future__ import annotations
 
 import time
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _engine
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers, _superuser
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import (
+    MAINTENANCE,
     SAME_OUTPUT,
     STATEMENT_SECONDS,
     UP_SECONDS,
@@ -48,28 +49,43 @@ class ContainedServer(NamedTuple):
 
     def lines(self, host: Host, database: str, statements: list[str]) -> list[str]:
         """Rows of statements of one session; HostError with what the server said when it refuses one."""
-        done = self._psql(host, database, statements, {})
+        done = self._psql(host, database, statements, [], {})
         return [line for line in done.out.decode("utf-8", "replace").strip("\n").split(_ROW) if line]
 
-    def execute(self, database: str, statement: str, mark: str = "") -> None:
-        self._psql(Host(time.monotonic() + STATEMENT_SECONDS), database, [statement], _leftovers.marked(mark) if mark else {})
+    def execute(self, database: str, *statements: str, once: bool = False, mark: str = "") -> None:
+        """Run statements now, `once`: all of them or none; HostError with what the server said. `mark`: see `_leftovers`."""
+        host = Host(time.monotonic() + STATEMENT_SECONDS)
+        more = ["--single-transaction"] if once else []
+        self._psql(host, database, list(statements), more, _leftovers.marked(mark) if mark else {})
+
+    def run(self, host: Host, words: list[str], environment: dict[str, str]) -> Completed:
+        """A program of PostgreSQL in there, led to this server."""
+        own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT, "PGCLIENTENCODING": "UTF8"}
+        engine = _engine.at(host, _engine.find(host))
+        container = containers.unit(host, self.container)["_container"]
+        return engine.run(container, words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
 
     def journaled(self) -> dict[str, Any]:
         return {"contained": list(self)}
 
-    def _psql(self, host: Host, database: str, statements: list[str], environment: dict[str, str]) -> Completed:
+    def _psql(self, host: Host, database: str, statements: list[str], more: list[str], environment: dict[str, str]) -> Completed:
         words = ["psql", "-XAtq", "--no-password", "-v", "ON_ERROR_STOP=1", "-F", _COLUMN, "-R", _ROW, "-d", "dbname=" + conninfo(database)]
         for statement in statements:
-            words += ["-c", statement]
-        own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT}
-        engine = _engine.at(host, _engine.find(host))
-        container = containers.unit(host, self.container)["_container"]
-        done = engine.run(container, words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
+            more = [*more, "-c", statement]
+        done = self.run(host, words + more, environment)
         if done.rc != 0:
-            said = done.err.decode("utf-8", "replace").strip().splitlines()
-            raise HostError("PostgreSQL in %s refused (%s): %s" % (
-                self.container, statements[-1][:60], said[-1][:300] if said else "no answer in time"))
+            raise HostError("PostgreSQL in %s refused (%s): %s" % (self.container, statements[-1][:60], last_line(done)))
         return done
+
+
+if TYPE_CHECKING:
+    Server = Union[_superuser.Superuser, ContainedServer]
+
+
+def last_line(done: Completed) -> str:
+    """What a program said last of its errors."""
+    said = done.err.decode("utf-8", "replace").strip().splitlines()
+    return said[-1][:300] if said else "no answer in time"
 
 
 def find(change: Change) -> tuple[ContainedServer, str]:
@@ -85,21 +101,26 @@ def find(change: Change) -> tuple[ContainedServer, str]:
             continue
         server = _server(change.host, unit, int(port))
         if server is not None:
-            rows = server.rows(change.host, "postgres", _SUPERUSER % literal(told["name"]))
+            rows = server.rows(change.host, MAINTENANCE, _SUPERUSER % literal(told["name"]))
             if rows != [["t", "t"]]:
                 raise Refused("%s in %s is not the superuser of the server that has %s" % (server.role, unit["name"], told["name"]))
             return server, str(told["name"])
     raise Refused("no container of the project runs the PostgreSQL at %s: run this on its own host" % told["address"])
 
 
+def server_of(operation: dict[str, Any]) -> Server:
+    """The server of a journaled operation, of the host or in a container, once it answers."""
+    return of(operation) if "contained" in operation else _superuser.of(operation)
+
+
 def of(operation: dict[str, Any]) -> ContainedServer:
-    """The server of a journaled operation, once it answers: after a reboot that takes a moment."""
+    """That in a container: after a reboot it takes a moment."""
     container, user, role, socket, port = operation["contained"]
     server = ContainedServer(str(container), str(user), str(role), str(socket), int(port))
     end = time.monotonic() + UP_SECONDS
     while True:
         try:
-            server.rows(Host(time.monotonic() + 30.0), "postgres", "SELECT 1")
+            server.rows(Host(time.monotonic() + 30.0), MAINTENANCE, "SELECT 1")
             return server
         except HostError:
             if time.monotonic() > end:

@@ -13,12 +13,15 @@ import time
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers, _superuser
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import MAINTENANCE, Superuser, literal, name
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import server_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import MAINTENANCE, literal, name
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
 
 TRIES = 10
 STATEMENT_END_SECONDS = 60.0
@@ -37,13 +40,13 @@ _ABOUT = """SELECT pg_get_userbyid(d.datdba), t.spcname, d.datconnlimit::text, (
  FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = %s"""
 
 
-def about(host: Host, server: Superuser, database: str) -> dict[str, str]:
+def about(host: Host, server: Server, database: str) -> dict[str, str]:
     """owner, tablespace, limit (of connections), default_privileges, comment, collation, bytes, server of a database."""
     row = server.rows(host, MAINTENANCE, _ABOUT % literal(database))[0]
     return dict(zip(("owner", "tablespace", "limit", "default_privileges", "comment", "collation", "bytes", "server"), row))
 
 
-def exists(host: Host, server: Superuser, database: str) -> bool:
+def exists(host: Host, server: Server, database: str) -> bool:
     return server.rows(host, MAINTENANCE, "SELECT count(*) FROM pg_database WHERE datname = %s" % literal(database)) == [["1"]]  # noqa: S608
 
 
@@ -54,7 +57,7 @@ def creation(new: str, known: dict[str, str], character_type: str) -> str:
             % (name(new), name(known["owner"]), provider, literal(character_type), name(known["tablespace"])))
 
 
-def belongings(host: Host, server: Superuser, old: str, new: str, known: dict[str, str]) -> list[str]:
+def belongings(host: Host, server: Server, old: str, new: str, known: dict[str, str]) -> list[str]:
     """Statements that give the new database the settings, privileges and comment of the old one."""
     statements = []
     for role, setting in server.rows(host, MAINTENANCE, _SETTINGS % literal(old)):
@@ -73,12 +76,12 @@ def belongings(host: Host, server: Superuser, old: str, new: str, known: dict[st
     return statements
 
 
-def close(server: Superuser, database: str, but: int = 0) -> None:
+def close(server: Server, database: str, but: int = 0) -> None:
     """No more sessions but the superuser's, and those that are there end. A limit does not bind superusers; the comparison guards those."""
     server.execute(MAINTENANCE, "ALTER DATABASE %s CONNECTION LIMIT 0" % name(database), _end_sessions([database], but))
 
 
-def swap(server: Superuser, moves: list[tuple[str, str]], more: list[str], mark: str = "") -> None:
+def swap(server: Server, moves: list[tuple[str, str]], more: list[str], mark: str = "") -> None:
     """Rename databases in one transaction: both names change, or none. Sessions that come in between are ended, and it is tried again."""
     statements = ["ALTER DATABASE %s RENAME TO %s" % (name(old), name(new)) for old, new in moves] + more
     for attempt in range(TRIES):
@@ -94,14 +97,14 @@ def swap(server: Superuser, moves: list[tuple[str, str]], more: list[str], mark:
 
 def open_again(operation: dict[str, Any], _say: Callable[[str], None]) -> None:
     """UNDO of database_closed."""
-    server = _superuser.of(operation)
+    server = server_of(operation)
     if exists(_host(), server, operation["database"]):
         server.execute(MAINTENANCE, "ALTER DATABASE %s CONNECTION LIMIT %d" % (name(operation["database"]), int(operation["limit"])))
 
 
 def drop_new(operation: dict[str, Any], say: Callable[[str], None]) -> None:
     """UNDO of new_database: one that never served. What served was renamed by `rename_back` before."""
-    server = _superuser.of(operation)
+    server = server_of(operation)
     _end_statements(server, operation)
     if exists(_host(), server, operation["database"]):
         say("dropping the unfinished database %s" % operation["database"])
@@ -111,7 +114,7 @@ def drop_new(operation: dict[str, Any], say: Callable[[str], None]) -> None:
 
 def rename_back(operation: dict[str, Any], say: Callable[[str], None]) -> None:
     """UNDO of database_rename: the old database serves again. The converted one may hold posts of since then and is kept."""
-    server, serving, kept = _superuser.of(operation), operation["database"], operation["kept"]
+    server, serving, kept = server_of(operation), operation["database"], operation["kept"]
     _end_statements(server, operation)
     if not exists(_host(), server, kept):
         return  # the names were never swapped, or are already swapped back
@@ -125,7 +128,7 @@ def rename_back(operation: dict[str, Any], say: Callable[[str], None]) -> None:
 
 def was_swapped(operation: dict[str, Any]) -> bool:
     """Whether the names of a journaled database_rename are swapped, once no statement can swap them any more."""
-    server = _superuser.of(operation)
+    server = server_of(operation)
     _end_statements(server, operation)
     return exists(_host(), server, operation["kept"]) and exists(_host(), server, operation["database"])
 
@@ -134,7 +137,7 @@ def _end_sessions(databases: list[str], but: int) -> str:
     return _END % (", ".join(literal(each) for each in databases), but)
 
 
-def _end_statements(server: Superuser, operation: dict[str, Any]) -> None:
+def _end_statements(server: Server, operation: dict[str, Any]) -> None:
     """A statement goes on in the server for a while when its client was killed: end those of this step, and wait until they are over."""
     if operation.get("mark"):
         _leftovers.kill(operation["mark"])

@@ -68,8 +68,9 @@ def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
         space = host.space(path)
         free = space.f_bavail * space.f_frsize if space is not None else 0
         if free < total:
-            raise Refused("%s need up to %s below %s, where %s are free: make room or name another directory with the option dump" % (
-                " and ".join(what for _path, _size, what in each), _app.size(total), path, _app.size(free)))
+            raise Refused("%s need up to %s below %s, where %s are free: make room%s" % (
+                " and ".join(what for _path, _size, what in each), _app.size(total), path, _app.size(free),
+                "" if path.startswith("/proc/") else " or name another directory with the option dump"))
 
 
 def dump(change: Change, tool: str, directory: str, database: str, owner: Owner, environment: dict[str, str], arguments: list[str],

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser, name
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-    from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
 
 _OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp%'"
 _TABLES = """SELECT n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -46,31 +46,30 @@ class Table(NamedTuple):
     kind: str
 
 
-def tables(asked: Postgres) -> list[Table]:
-    return [Table("%s.%s" % (name(row[0] or ""), name(row[1] or "")), row[2] or "") for row in asked.rows(_TABLES)]
+def tables(host: Host, server: Server, database: str) -> list[Table]:
+    return [Table("%s.%s" % (name(row[0]), name(row[1])), row[2]) for row in server.rows(host, database, _TABLES)]
 
 
-def differences(host: Host, server: Superuser, one: str, other: str, say: Callable[[str], None]) -> tuple[list[str], int, int]:
+def differences(host: Host, server: Server, one: str, other: str, say: Callable[[str], None]) -> tuple[list[str], int, int]:
     """Sentences about what differs (none: they hold the same), and how many tables and rows were compared."""
-    with server.session(host, one) as here, server.session(host, other) as there:
-        found = _names(here, there)
-        known = tables(here)
-        if not found and tables(there) != known:
-            found = ["the tables have not the same names"]
-        rows = 0
-        for table in [] if found else known:
-            question = (_SEQUENCE if table.kind == "S" else _CONTENT) % table.name
-            mine, theirs = here.rows(question), there.rows(question)
-            if mine != theirs:
-                found.append("%s: %s rows in %s, %s in %s%s" % (table.name, mine[0][0], one, theirs[0][0], other,
-                                                                ", with other content" if mine[0][0] == theirs[0][0] else ""))
-            elif table.kind == "r":
-                rows += int(mine[0][0] or 0)
-                if int(mine[0][0] or 0) > 1000000:
-                    say("%s is the same: %s rows" % (table.name, mine[0][0]))
-        return found, sum(table.kind == "r" for table in known), rows
+    found = _names(host, server, one, other)
+    known = tables(host, server, one)
+    if not found and tables(host, server, other) != known:
+        found = ["the tables have not the same names"]
+    rows = 0
+    for table in [] if found else known:
+        question = (_SEQUENCE if table.kind == "S" else _CONTENT) % table.name
+        mine, theirs = server.rows(host, one, question), server.rows(host, other, question)
+        if mine != theirs:
+            found.append("%s: %s rows in %s, %s in %s%s" % (table.name, mine[0][0], one, theirs[0][0], other,
+                                                            ", with other content" if mine[0][0] == theirs[0][0] else ""))
+        elif table.kind == "r":
+            rows += int(mine[0][0] or 0)
+            if int(mine[0][0] or 0) > 1000000:
+                say("%s is the same: %s rows" % (table.name, mine[0][0]))
+    return found, sum(table.kind == "r" for table in known), rows
 
 
-def _names(here: Postgres, there: Postgres) -> list[str]:
-    mine, theirs = ({row[0] or "" for row in asked.rows(_NAMES)} for asked in (here, there))
+def _names(host: Host, server: Server, one: str, other: str) -> list[str]:
+    mine, theirs = ({row[0] for row in server.rows(host, database, _NAMES)} for database in (one, other))
     return ["only one of both has %s" % each for each in sorted(mine ^ theirs)[:10]]

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._same_content import tables
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser, literal, name
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import literal, name
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
+    from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 MAX_NAMED = 5
 # PostgreSQL 9.6 to 15 have no test of an encoding that does not raise; a function of the session's own is gone with it.
@@ -25,22 +28,21 @@ _COLUMN = """SELECT count(*) FROM ONLY %s AS "the row" WHERE pg_temp.broken(("th
 _COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
 
 
-def not_utf8(host: Host, server: Superuser, database: str) -> list[str]:
+def not_utf8(host: Host, server: Server, database: str) -> list[str]:
     """`"schema"."table"."column" (3 rows)` of each column that holds such bytes, the first five tables of them."""
-    with server.session(host, database) as asked:
-        known = [table.name for table in tables(asked) if table.kind == "r"]
-        broken = [table for table, count in zip(known, _counts(host, server, database, [_ROWS % table for table in known])) if count]
-        found: list[str] = []
-        for table in broken[:MAX_NAMED]:
-            columns = [name(row[0] or "") for row in asked.rows(_COLUMNS % literal(table))]
-            counts = _counts(host, server, database, [_COLUMN % (table, column) for column in columns])
-            found += ["%s.%s (%d rows)" % (table, column, count) for column, count in zip(columns, counts) if count]
+    known = [table.name for table in tables(host, server, database) if table.kind == "r"]
+    broken = [table for table, count in zip(known, _counts(host, server, database, [_ROWS % table for table in known])) if count]
+    found: list[str] = []
+    for table in broken[:MAX_NAMED]:
+        columns = [name(row[0]) for row in server.rows(host, database, _COLUMNS % literal(table))]
+        counts = _counts(host, server, database, [_COLUMN % (table, column) for column in columns])
+        found += ["%s.%s (%d rows)" % (table, column, count) for column, count in zip(columns, counts) if count]
     if len(broken) > MAX_NAMED:
         found.append("%d more tables" % (len(broken) - MAX_NAMED))
     return found
 
 
-def _counts(host: Host, server: Superuser, database: str, questions: Sequence[str]) -> list[int]:
+def _counts(host: Host, server: Server, database: str, questions: Sequence[str]) -> list[int]:
     """One number a question, all in one session."""
     if not questions:
         return []

@@ -3,31 +3,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Give the data a database in UTF-8: dump, new database, restore, compare, swap names. The old one is kept, and serves on if they differ.
 
-Option: `dump` (a directory for the dump, which is removed afterwards; true and false: the usual one). PostgreSQL has no way to change the
+Option: `dump` (a directory for the dump, which is removed afterwards; true and false: the usual one; the database of a compose project is
+dumped in its own container). PostgreSQL has no way to change the
 encoding of a database (https://www.postgresql.org/docs/current/multibyte.html). Bytes of SQL_ASCII that are not UTF-8 have no meaning that
 anybody could know, so they are named and nothing is done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _database_swap, _direct, _dump, _leftovers, _superuser
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
+    _contained_database,
+    _contained_dump,
+    _database_swap,
+    _direct,
+    _dump,
+    _leftovers,
+    _superuser,
+)
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import ContainedServer
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._same_content import differences
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._utf8_check import not_utf8
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._postgres_target import PostgresError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
-    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import Superuser
-    from ansible_collections.fediops.mastodon.plugins.module_utils._postgres import Postgres
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
 
 SECONDS = 24 * 3600.0
 MAX_JOBS = 4
@@ -40,30 +50,53 @@ def fix(change: Change) -> None:
     encoding = database.get("server_encoding")
     if encoding == "UTF8":
         return
-    direct = _direct.find(change)
-    if not encoding:
-        raise Refused("the encoding of the database %s is not known" % direct.target.database)
     if database.get("standby"):
         raise Refused("this database is a standby: convert the primary")
+    if not encoding:
+        raise Refused("the encoding of the database is not known")
+    if "compose" in change.install:
+        contained, serving = _contained_database.find(change)
+        if str(change.options.get("dump") or "").startswith("/"):
+            raise Refused("the dump of a database in a container stays in there until it is restored: leave out the option dump")
+        _contained_dump.demand_tools(change, contained)
+        _demand_alone(_contained_dump.strangers(change, contained, serving))
+        places = [_contained_dump.seen_from_host(change, contained, path) for path in (_contained_dump.DIRECTORY, _data(change, contained))]
+        _convert(change, contained, serving, encoding, "", places)
+        return
+    direct = _direct.find(change)
     server = _superuser.find(change, direct)
     try:
-        _convert(change, direct, server, encoding)
+        serving = direct.target.database
+        _demand_alone(_superuser.remote_clients(change, server, serving, direct.target.user))
+        directory = _dump.wanted_directory(change.options.get("dump")) or _dump.DIRECTORY
+        if directory != _dump.DIRECTORY and change.host.is_dir(directory):
+            _dump.demand_safe(directory, server.owner.uid)
+        _convert(change, server, serving, encoding, directory, [directory, _data(change, server)])
     except PostgresError as problem:
         raise HostError("PostgreSQL gave up: %s" % problem) from None
 
 
-def _convert(change: Change, direct: _direct.Direct, server: Superuser, encoding: str) -> None:
-    serving = direct.target.database
+def _demand_alone(remote: list[str]) -> None:
+    if remote:
+        raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
+
+
+def _data(change: Change, server: Server) -> str:
+    return server.rows(change.host, _superuser.MAINTENANCE, "SELECT current_setting('data_directory')")[0][0]
+
+
+def _convert(change: Change, server: Server, serving: str, encoding: str, directory: str, places: list[str]) -> None:
+    """`directory` for the dump on this host, `places`: where the dump and the new database take room, as this host finds them."""
     known = _database_swap.about(change.host, server, serving)
-    directory = _look_first(change, direct, server, encoding, known)
+    _look_first(change, server, serving, encoding, int(known["bytes"]), places)
     stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
     new, kept, aside = (_named(serving, words, stamp) for words in ("in_unicode", "before_unicode", "after_unicode"))
     # Whose role is not bound by the limit of connections would write on while the dump is made; the comparison then finds it.
     change.stop_during(unit["name"] for unit in change.units("web", "sidekiq", "streaming"))
-    with server.session(change.host, serving) as held:
-        if not change.check_mode:
-            _direct.take_lock(held)
-        _close(change, server, serving, known, held)
+    with _held(change, server, serving) as own:
+        if change.before("database_closed", "database %s is closed to all but this" % serving, database=serving, limit=known["limit"],
+                         **server.journaled()):
+            _database_swap.close(server, serving, own)
         mark = _leftovers.new_mark()
         dump = _dumped(change, server, serving, directory, mark)
         _create(change, server, new, known, mark)
@@ -75,32 +108,22 @@ def _convert(change: Change, direct: _direct.Direct, server: Superuser, encoding
         change.say("swapping the names: the old database is kept as %s" % kept)
         limit = "ALTER DATABASE %s CONNECTION LIMIT %d" % (_superuser.name(serving), int(known["limit"]))
         _database_swap.swap(server, [(serving, kept), (new, serving)], [limit], mark)
-        _remove_quietly(dump)
+        _remove_quietly(change, server, dump, mark)
     change.step["kept_database"] = kept
     # From here on posts are written that the old database lacks: only whoever asks for a rollback gives them up.
     change.step["only_by_rollback"] = True
 
 
-def _look_first(change: Change, direct: _direct.Direct, server: Superuser, encoding: str, known: dict[str, str]) -> str:
-    """Refused when it could not work, before anything is touched; the directory for the dump."""
-    serving = direct.target.database
-    remote = _superuser.remote_clients(change, server, serving, direct.target.user)
-    if remote:
-        raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
-    directory = _dump.wanted_directory(change.options.get("dump")) or _dump.DIRECTORY
-    if directory != _dump.DIRECTORY and change.host.is_dir(directory):
-        _dump.demand_safe(directory, server.owner.uid)
-    data = server.rows(change.host, _superuser.MAINTENANCE, "SELECT current_setting('data_directory')")[0][0]
-    size = int(known["bytes"])
+def _look_first(change: Change, server: Server, serving: str, encoding: str, size: int, places: list[str]) -> None:
+    """Refused when it could not work, before anything is touched."""
     # In UTF-8 a letter beyond ASCII takes two bytes and more; indexes are smaller when new.
-    _dump.demand_room(change.host, [(directory, size, "the dump"), (data, size + size // 4, "the new database")])
+    _dump.demand_room(change.host, [(places[0], size, "the dump"), (places[1], size + size // 4, "the new database")])
     if encoding == "SQL_ASCII":
         change.say("checking that all bytes are UTF-8")
         broken = not_utf8(change.host, server, serving)
         if broken:
             raise Refused("the database holds bytes that are not UTF-8, whose meaning nobody can know: %s; correct or remove them first" % (
                 ", ".join(broken)))
-    return directory
 
 
 def _named(database: str, words: str, stamp: str) -> str:
@@ -108,21 +131,28 @@ def _named(database: str, words: str, stamp: str) -> str:
     return database.encode("utf-8")[:MAX_NAME_BYTES - len(ending)].decode("utf-8", "ignore") + ending
 
 
-def _close(change: Change, server: Superuser, serving: str, known: dict[str, str], held: Postgres) -> None:
-    if change.before("database_closed", "database %s is closed to all but this" % serving, database=serving, limit=known["limit"],
-                     **server.journaled()):
-        own = int(held.rows("SELECT pg_backend_pid()")[0][0] or 0)
-        _database_swap.close(server, serving, own)
+@contextlib.contextmanager
+def _held(change: Change, server: Server, serving: str) -> Iterator[int]:
+    """No migration and no other run comes in between; gives the number of the session that sees to it (0: nobody else is there)."""
+    if isinstance(server, ContainedServer):
+        yield 0  # the database is of this project alone, and one host has one run at a time
+        return
+    with server.session(change.host, serving) as held:
+        if not change.check_mode:
+            _direct.take_lock(held)
+        yield int(held.rows("SELECT pg_backend_pid()")[0][0] or 0)
 
 
-def _dumped(change: Change, server: Superuser, serving: str, directory: str, mark: str) -> str:
+def _dumped(change: Change, server: Server, serving: str, directory: str, mark: str) -> str:
     # What PostgreSQL cannot turn into UTF-8 makes pg_dump fail; without an encoding (SQL_ASCII) it at least has to be UTF-8 already.
+    if isinstance(server, ContainedServer):
+        return _contained_dump.dumped(change, server, serving, mark)
     environment = dict(server.environment(), **_leftovers.marked(mark))
     arguments = ["--encoding=UTF8", "--dbname=dbname=" + _superuser.conninfo(serving)]
     return _dump.dump(change, server.programs + "/pg_dump", directory, serving, server.owner, environment, arguments, mark)
 
 
-def _create(change: Change, server: Superuser, new: str, known: dict[str, str], mark: str) -> None:
+def _create(change: Change, server: Server, new: str, known: dict[str, str], mark: str) -> None:
     if not change.before("new_database", "database %s, encoding UTF8" % new, database=new, mark=mark, **server.journaled()):
         return
     for kind in CHARACTER_TYPES:
@@ -135,7 +165,10 @@ def _create(change: Change, server: Superuser, new: str, known: dict[str, str], 
                 raise HostError("the new database could not be created: %s" % problem) from None
 
 
-def _restore(change: Change, server: Superuser, new: str, dump: str, mark: str) -> None:
+def _restore(change: Change, server: Server, new: str, dump: str, mark: str) -> None:
+    if isinstance(server, ContainedServer):
+        _contained_dump.restored(change, server, new, dump, mark)
+        return
     jobs = max(1, min(MAX_JOBS, os.cpu_count() or 1))
     environment = dict(server.environment(), **_leftovers.marked(mark))
     if not change.check_mode:
@@ -147,7 +180,7 @@ def _restore(change: Change, server: Superuser, new: str, dump: str, mark: str) 
         raise HostError("the dump could not be restored into UTF8: %s" % done.last_line)
 
 
-def _compare(change: Change, server: Superuser, serving: str, new: str) -> None:
+def _compare(change: Change, server: Server, serving: str, new: str) -> None:
     if change.check_mode:
         return
     change.say("comparing all rows of %s and %s" % (serving, new))
@@ -157,7 +190,7 @@ def _compare(change: Change, server: Superuser, serving: str, new: str) -> None:
     change.say("%d tables with %d rows are the same" % (tables, rows))
 
 
-def _hand_over(change: Change, server: Superuser, serving: str, new: str, known: dict[str, str]) -> None:
+def _hand_over(change: Change, server: Server, serving: str, new: str, known: dict[str, str]) -> None:
     if change.check_mode:
         return
     statements = _database_swap.belongings(change.host, server, serving, new, known)
@@ -167,10 +200,15 @@ def _hand_over(change: Change, server: Superuser, serving: str, new: str, known:
     server.execute(new, "ANALYZE")
 
 
-def _remove_quietly(path: str) -> None:
+def _remove_quietly(change: Change, server: Server, path: str, mark: str) -> None:
     """The kept database is the better copy."""
-    if os.path.lexists(path):
+    if isinstance(server, ContainedServer):
+        _contained_dump.remove({"path": path, "mark": mark, **server.journaled()}, change.say)
+    elif os.path.lexists(path):
         os.unlink(path)
+
+
+_DUMPS = {"dump_file": _dump.remove, "contained_dump": _contained_dump.remove}
 
 
 def completed(operations: list[dict[str, Any]], say: Callable[[str], None]) -> bool:
@@ -178,10 +216,10 @@ def completed(operations: list[dict[str, Any]], say: Callable[[str], None]) -> b
     if not any(_database_swap.was_swapped(each) for each in operations if each["kind"] == "database_rename"):
         return False
     for each in operations:
-        if each["kind"] == "dump_file":
-            _dump.remove(each, say)
+        if each["kind"] in _DUMPS:
+            _DUMPS[each["kind"]](each, say)
     return True
 
 
-UNDO = {"database_closed": _database_swap.open_again, "dump_file": _dump.remove, "new_database": _database_swap.drop_new,
+UNDO = {**_DUMPS, "database_closed": _database_swap.open_again, "new_database": _database_swap.drop_new,
         "database_rename": _database_swap.rename_back}

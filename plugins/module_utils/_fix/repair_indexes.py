@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
-    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._amcheck import Server
+    from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
 
 MAX_NAMED = 5
 CONCURRENTLY_SINCE = 120000
@@ -80,7 +80,7 @@ def _demand_single(lines: list[str]) -> None:
 def remove_unfinished(operation: dict[str, Any], say: Callable[[str], None]) -> None:
     """UNDO of reindex: the old index serves on; what an interrupted REINDEX CONCURRENTLY left beside it is dropped."""
     _leftovers.kill(operation["mark"])
-    server: Server = _contained_database.of(operation) if "contained" in operation else _superuser.of(operation)
+    server = _contained_database.server_of(operation)
     host = Host(time.monotonic() + 3600.0)
     # The server goes on with a statement whose client was killed.
     end = time.monotonic() + STATEMENT_END_SECONDS
