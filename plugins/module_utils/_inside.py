@@ -62,9 +62,10 @@ class Inside(Host):
 
     def demand_running(self) -> None:
         """HostError when it ended: its network is gone and commands in it were killed, which says nothing about what was asked."""
-        status = (self.maybe("/proc/%d/stat" % self._pid, 4096) or "").rpartition(")")[2].split()
-        ending = len(status) < 7 or int(status[6]) & PF_EXITING
-        if ending or self._container not in (self.maybe("/proc/%d/cgroup" % self._pid, 16384) or ""):
+        names = ("/proc/%d/%s" % (self._pid, name) for name in ("stat", "cgroup"))
+        told, group = _as_root(lambda: [self.maybe(path, 16384) or "" for path in names])  # proc may be mounted with hidepid
+        status = told.rpartition(")")[2].split()
+        if len(status) < 7 or int(status[6]) & PF_EXITING or self._container not in group:
             raise HostError("the container %s ended while it was looked into; its log says why if that goes on" % self._name)
 
     def _entries(self, path: str, fields: int) -> list[list[str]]:

@@ -62,7 +62,7 @@ _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{32,}={0,2}")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(?:(?<=JID-))?[A-Za-z0-9_-]{20,}={0,2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _JID = re.compile(r"(?:JID-)?[0-9a-f]{24}\Z")
-_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+|[A-Z]+|\d+)(?:[_-]+|\Z))+\Z")
+_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+|[A-Z]+|[a-z]{4,}\d{1,4}|\d+)(?:[_-]+|\Z))+\Z")  # also names such as social2-web-1
 
 
 def strip_controls(text: Union[str, bytes]) -> str:

@@ -193,6 +193,7 @@ def check_expressions(issue: KnownIssue, signatures: t.Container[str]) -> None:
         except _expressions.ExpressionError as error:
             raise IssueError(key, str(error)) from None
 
+
 def _choices(data: dict[str, t.Any], name: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     if name not in data:
         return ()

@@ -211,7 +211,7 @@ class Change:
         self._record({"kind": "command", "what": what})
         self.say(what)
         done = act(argv, seconds, owner, environment, cwd, stdin, self.say)
-        self._log(what, argv, done)
+        self.log(what, argv, done)
         return done
 
     def before(self, kind: str, what: str, **data: Any) -> bool:
@@ -270,7 +270,7 @@ class Change:
                                      "after": self.clean(after)[:MAX_DIFF_CHARACTERS]})
         return not self.check_mode
 
-    def _log(self, what: str, argv: Sequence[str], done: Acted) -> None:
+    def log(self, what: str, argv: Sequence[str], done: Acted) -> None:
         """Keep what a command printed beside the journal; a disk without room must not stop what makes room."""
         text = "== %s\n$ %s\n%s\n(exit %s)\n" % (what, " ".join(argv), done.output, done.rc)
         with contextlib.suppress(OSError):

@@ -45,12 +45,14 @@ class ContainedServer(NamedTuple):
     port: int
 
     def rows(self, host: Host, database: str, sql: str) -> list[list[str]]:
-        return [line.split(_COLUMN) for line in self.lines(host, database, [sql])]
+        done = self._psql(host, database, [sql], [], {})
+        return [row.split(_COLUMN) for row in done.out.decode("utf-8", "replace").strip("\n").split(_ROW) if row]
 
     def lines(self, host: Host, database: str, statements: list[str]) -> list[str]:
-        """Rows of statements of one session; HostError with what the server said when it refuses one."""
-        done = self._psql(host, database, statements, [], {})
-        return [line for line in done.out.decode("utf-8", "replace").strip("\n").split(_ROW) if line]
+        """What psql prints for statements of one session; HostError with what the server said when it refuses one."""
+        # Behind the rows of each statement psql ends the line, whatever parts rows.
+        printed = self._psql(host, database, statements, [], {}).out.decode("utf-8", "replace").replace(_ROW, "\n")
+        return [line for line in printed.splitlines() if line]
 
     def execute(self, database: str, *statements: str, once: bool = False, mark: str = "") -> None:
         """Run statements now, `once`: all of them or none; HostError with what the server said. `mark`: see `_leftovers`."""
@@ -60,7 +62,8 @@ class ContainedServer(NamedTuple):
 
     def run(self, host: Host, words: list[str], environment: dict[str, str]) -> Completed:
         """A program of PostgreSQL in there, led to this server."""
-        own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT, "PGCLIENTENCODING": "UTF8"}
+        own = {"PGHOST": self.socket, "PGPORT": str(self.port), "PGUSER": self.role, "PGOPTIONS": SAME_OUTPUT, "PGCLIENTENCODING": "UTF8",
+               "LC_ALL": "C"}
         engine = _engine.at(host, _engine.find(host))
         container = containers.unit(host, self.container)["_container"]
         return engine.run(container, words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
@@ -74,7 +77,7 @@ class ContainedServer(NamedTuple):
             more = [*more, "-c", statement]
         done = self.run(host, words + more, environment)
         if done.rc != 0:
-            raise HostError("PostgreSQL in %s refused (%s): %s" % (self.container, statements[-1][:60], last_line(done)))
+            raise HostError("PostgreSQL in %s refused (%s): %s" % (self.container, statements[-1][:60], printed_why(done)))
         return done
 
 
@@ -82,10 +85,9 @@ if TYPE_CHECKING:
     Server = Union[_superuser.Superuser, ContainedServer]
 
 
-def last_line(done: Completed) -> str:
-    """What a program said last of its errors."""
-    said = done.err.decode("utf-8", "replace").strip().splitlines()
-    return said[-1][:300] if said else "no answer in time"
+def printed_why(done: Completed) -> str:
+    """Why a program of the server's container failed, by what it printed."""
+    return _superuser.why(done.err.decode("utf-8", "replace")) or "no answer in time"
 
 
 def find(change: Change) -> tuple[ContainedServer, str]:
@@ -115,8 +117,7 @@ def server_of(operation: dict[str, Any]) -> Server:
 
 def of(operation: dict[str, Any]) -> ContainedServer:
     """That in a container: after a reboot it takes a moment."""
-    container, user, role, socket, port = operation["contained"]
-    server = ContainedServer(str(container), str(user), str(role), str(socket), int(port))
+    server = written(operation)
     end = time.monotonic() + UP_SECONDS
     while True:
         try:
@@ -126,6 +127,12 @@ def of(operation: dict[str, Any]) -> ContainedServer:
             if time.monotonic() > end:
                 raise
             time.sleep(1.0)
+
+
+def written(operation: dict[str, Any]) -> ContainedServer:
+    """As it is journaled, whether it answers or not."""
+    container, user, role, socket, port = operation["contained"]
+    return ContainedServer(str(container), str(user), str(role), str(socket), int(port))
 
 
 def _server(host: Host, unit: dict[str, Any], port: int) -> ContainedServer | None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import Server
 
 TRIES = 10
+TEMPLATE = "template1"  # the other database that every server has
+COUNTED_SECONDS = 1.5  # a session tells what it wrote half a second later at the latest
+_WRITES = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::text FROM pg_stat_user_tables"
 STATEMENT_END_SECONDS = 60.0
 _END = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname IN (%s) AND pid NOT IN (pg_backend_pid(), %d) AND backend_type = 'client backend'"""
@@ -81,13 +84,21 @@ def close(server: Server, database: str, but: int = 0) -> None:
     server.execute(MAINTENANCE, "ALTER DATABASE %s CONNECTION LIMIT 0" % name(database), _end_sessions([database], but))
 
 
+def writes(host: Host, server: Server, database: str) -> str:
+    """A number that is another one when rows were written in between."""
+    time.sleep(COUNTED_SECONDS)
+    return server.rows(host, database, _WRITES)[0][0]
+
+
 def swap(server: Server, moves: list[tuple[str, str]], more: list[str], mark: str = "") -> None:
     """Rename databases in one transaction: both names change, or none. Sessions that come in between are ended, and it is tried again."""
     statements = ["ALTER DATABASE %s RENAME TO %s" % (name(old), name(new)) for old, new in moves] + more
+    # No session can rename the database it is in, and Mastodon's own may be called so: its setup proposes that in containers.
+    place = TEMPLATE if any(old == MAINTENANCE for old, _new in moves) else MAINTENANCE
     for attempt in range(TRIES):
-        server.execute(MAINTENANCE, _end_sessions([old for old, _new in moves], 0))
+        server.execute(place, _end_sessions([old for old, _new in moves], 0))
         try:
-            server.execute(MAINTENANCE, *statements, once=True, mark=mark)
+            server.execute(place, *statements, once=True, mark=mark)
             return
         except HostError as problem:
             if attempt == TRIES - 1 or "is being accessed" not in str(problem):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 
@@ -27,7 +28,7 @@ ANSWER_SECONDS = 12 * 3600.0  # reading a whole table
 UP_SECONDS = 300.0  # after a crash it replays its WAL first, and a database that is not opened again stays closed to the app
 # Row texts must be alike on both sides, whatever each database sets for itself.
 SAME_OUTPUT = ("-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=3"
-               " -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0 -c search_path=pg_catalog")
+               " -c lc_monetary=C -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c search_path=pg_catalog")
 _CLIENTS = """SELECT DISTINCT host(client_addr) FROM pg_stat_activity
  WHERE datname = %s AND usename = %s AND client_addr IS NOT NULL"""
 
@@ -52,8 +53,7 @@ class Superuser(NamedTuple):
         """What psql prints for statements of one session; HostError with what the server said when it refuses one."""
         done = host.run(self.psql(database, *statements), STATEMENT_SECONDS, owner=self.owner, environment=self.environment())
         if done.rc != 0:
-            said = done.err.decode("utf-8", "replace").strip().splitlines()
-            raise HostError(said[-1][:300] if said else "no answer in time")
+            raise HostError(why(done.err.decode("utf-8", "replace")) or "no answer in time")
         return [line for line in done.out.decode("utf-8", "replace").splitlines() if line]
 
     def environment(self) -> dict[str, str]:
@@ -72,7 +72,7 @@ class Superuser(NamedTuple):
         environment = dict(self.environment(), **(_leftovers.marked(mark) if mark else {}))
         done = act(self.psql(database, *statements, once=once), STATEMENT_SECONDS, self.owner, environment)
         if done.rc != 0:
-            raise HostError("PostgreSQL refused (%s): %s" % (statements[-1][:60], done.last_line))
+            raise HostError("PostgreSQL refused (%s): %s" % (statements[-1][:60], why(done.output) or "no answer in time"))
 
     def journaled(self) -> dict[str, Any]:
         """What an undo needs to find the server again."""
@@ -128,6 +128,13 @@ def remote_clients(change: Change, server: Superuser, database: str, user: str) 
     """Addresses of other hosts whose sessions the app's role has in the database right now."""
     rows = server.rows(change.host, MAINTENANCE, _CLIENTS % (literal(database), literal(user)))
     return sorted(row[0] for row in rows if not _is_ours(row[0]))
+
+
+def why(printed: str) -> str:
+    """The line of what a program of PostgreSQL printed that tells what failed: details, hints and the command stand behind it."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"\b(?:ERROR|FATAL|error): ", line)]
+    return (telling or lines or [""])[-1][:300]
 
 
 def name(text: str) -> str:

@@ -59,15 +59,21 @@ def fix(change: Change) -> None:
         if str(change.options.get("dump") or "").startswith("/"):
             raise Refused("the dump of a database in a container stays in there until it is restored: leave out the option dump")
         _contained_dump.demand_tools(change, contained)
-        _demand_alone(_contained_dump.strangers(change, contained, serving))
-        places = [_contained_dump.seen_from_host(change, contained, path) for path in (_contained_dump.DIRECTORY, _data(change, contained))]
-        _convert(change, contained, serving, encoding, "", places)
+        strangers = _contained_dump.strangers(change, contained, serving)
+        if strangers:
+            raise Refused("sessions that are of no service of the project use this database (from %s): end them first" % (
+                ", ".join(strangers[:5])))
+        data = _data(change, contained)
+        seen = _contained_dump.seen_from_host(change, contained, data)
+        _convert(change, contained, serving, encoding, data, [seen, seen])
         return
     direct = _direct.find(change)
     server = _superuser.find(change, direct)
     try:
         serving = direct.target.database
-        _demand_alone(_superuser.remote_clients(change, server, serving, direct.target.user))
+        remote = _superuser.remote_clients(change, server, serving, direct.target.user)
+        if remote:
+            raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
         directory = _dump.wanted_directory(change.options.get("dump")) or _dump.DIRECTORY
         if directory != _dump.DIRECTORY and change.host.is_dir(directory):
             _dump.demand_safe(directory, server.owner.uid)
@@ -76,42 +82,45 @@ def fix(change: Change) -> None:
         raise HostError("PostgreSQL gave up: %s" % problem) from None
 
 
-def _demand_alone(remote: list[str]) -> None:
-    if remote:
-        raise Refused("Mastodon on other hosts works with this database (%s): stop its services there first" % ", ".join(remote[:5]))
-
-
 def _data(change: Change, server: Server) -> str:
     return server.rows(change.host, _superuser.MAINTENANCE, "SELECT current_setting('data_directory')")[0][0]
 
 
 def _convert(change: Change, server: Server, serving: str, encoding: str, directory: str, places: list[str]) -> None:
-    """`directory` for the dump on this host, `places`: where the dump and the new database take room, as this host finds them."""
+    """`directory` for the dump, of the host or the container; `places`: where dump and new database take room, as the host finds them."""
     known = _database_swap.about(change.host, server, serving)
     _look_first(change, server, serving, encoding, int(known["bytes"]), places)
     stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
     new, kept, aside = (_named(serving, words, stamp) for words in ("in_unicode", "before_unicode", "after_unicode"))
-    # Whose role is not bound by the limit of connections would write on while the dump is made; the comparison then finds it.
+    # Whose role is not bound by the limit of connections would write on while the dump is made; that is found before the names are swapped.
     change.stop_during(unit["name"] for unit in change.units("web", "sidekiq", "streaming"))
     with _held(change, server, serving) as own:
         if change.before("database_closed", "database %s is closed to all but this" % serving, database=serving, limit=known["limit"],
                          **server.journaled()):
             _database_swap.close(server, serving, own)
+        written = _written(change, server, serving)
         mark = _leftovers.new_mark()
         dump = _dumped(change, server, serving, directory, mark)
         _create(change, server, new, known, mark)
         _restore(change, server, new, dump, mark)
-        _compare(change, server, serving, new)
         _hand_over(change, server, serving, new, known)
+        _compare(change, server, serving, new)
+        if _written(change, server, serving) != written:
+            raise HostError("something wrote to %s while it was converted: stop what works with it beside Mastodon's services" % serving)
     what = "database %s (%s) becomes %s, the new one in UTF8 takes its name" % (serving, encoding, kept)
     if change.before("database_rename", what, database=serving, kept=kept, aside=aside, mark=mark, **server.journaled()):
         change.say("swapping the names: the old database is kept as %s" % kept)
         limit = "ALTER DATABASE %s CONNECTION LIMIT %d" % (_superuser.name(serving), int(known["limit"]))
         _database_swap.swap(server, [(serving, kept), (new, serving)], [limit], mark)
-        _remove_quietly(change, server, dump, mark)
+        kind = "contained_dump" if isinstance(server, ContainedServer) else "dump_file"
+        _remove_dumps([{"kind": kind, "path": dump, "mark": mark, **server.journaled()}], change.say)
     change.step["kept_database"] = kept
     # From here on posts are written that the old database lacks: only whoever asks for a rollback gives them up.
     change.step["only_by_rollback"] = True
+
+
+def _written(change: Change, server: Server, serving: str) -> str:
+    return "" if change.check_mode else _database_swap.writes(change.host, server, serving)
 
 
 def _look_first(change: Change, server: Server, serving: str, encoding: str, size: int, places: list[str]) -> None:
@@ -146,7 +155,7 @@ def _held(change: Change, server: Server, serving: str) -> Iterator[int]:
 def _dumped(change: Change, server: Server, serving: str, directory: str, mark: str) -> str:
     # What PostgreSQL cannot turn into UTF-8 makes pg_dump fail; without an encoding (SQL_ASCII) it at least has to be UTF-8 already.
     if isinstance(server, ContainedServer):
-        return _contained_dump.dumped(change, server, serving, mark)
+        return _contained_dump.dumped(change, server, serving, directory, mark)
     environment = dict(server.environment(), **_leftovers.marked(mark))
     arguments = ["--encoding=UTF8", "--dbname=dbname=" + _superuser.conninfo(serving)]
     return _dump.dump(change, server.programs + "/pg_dump", directory, serving, server.owner, environment, arguments, mark)
@@ -177,7 +186,7 @@ def _restore(change: Change, server: Server, new: str, dump: str, mark: str) -> 
             "--dbname=dbname=" + _superuser.conninfo(new), dump]
     done = change.command(argv, "restore into %s" % new, SECONDS, server.owner, environment, quiet=True)
     if done is not None and done.rc != 0:
-        raise HostError("the dump could not be restored into UTF8: %s" % done.last_line)
+        raise HostError("the dump could not be restored into UTF8: %s" % _superuser.why(done.output))
 
 
 def _compare(change: Change, server: Server, serving: str, new: str) -> None:
@@ -200,24 +209,31 @@ def _hand_over(change: Change, server: Server, serving: str, new: str, known: di
     server.execute(new, "ANALYZE")
 
 
-def _remove_quietly(change: Change, server: Server, path: str, mark: str) -> None:
-    """The kept database is the better copy."""
-    if isinstance(server, ContainedServer):
-        _contained_dump.remove({"path": path, "mark": mark, **server.journaled()}, change.say)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
 _DUMPS = {"dump_file": _dump.remove, "contained_dump": _contained_dump.remove}
 
 
-def completed(operations: list[dict[str, Any]], say: Callable[[str], None]) -> bool:
-    """After a reboot the app may have served from the new database for days before the next run finds its step unfinished."""
-    if not any(_database_swap.was_swapped(each) for each in operations if each["kind"] == "database_rename"):
-        return False
+def _remove_dumps(operations: list[dict[str, Any]], say: Callable[[str], None]) -> None:
+    """The kept database is the better copy. One that cannot be removed is no reason to give up what is done."""
     for each in operations:
         if each["kind"] in _DUMPS:
-            _DUMPS[each["kind"]](each, say)
+            try:
+                _DUMPS[each["kind"]](each, say)
+            except (HostError, OSError) as problem:
+                say("the dump %s is left: %s" % (each["path"], problem))
+
+
+def completed(operations: list[dict[str, Any]], say: Callable[[str], None]) -> bool:
+    """After a reboot the app may have served from the new database for days before the next run finds its step unfinished.
+
+    HostError while the server does not answer: nothing could be taken back either, and the database would stay closed.
+    """
+    for each in operations:
+        if "server" in each or "contained" in each:
+            _contained_database.server_of(each)
+            break
+    if not any(_database_swap.was_swapped(each) for each in operations if each["kind"] == "database_rename"):
+        return False
+    _remove_dumps(operations, say)
     return True
 
 

@@ -126,6 +126,7 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "_argv": argv, "_command": [str(word) for word in config.get("Cmd") or []],
         "_env": environment, "_env_known": True, "_labels": labels,
         "_ips": [str(each.get("IPAddress") or "") for each in networks.values() if each],
+        "_ips6": [str(each["GlobalIPv6Address"]) for each in networks.values() if each and each.get("GlobalIPv6Address")],
         "_gateways": [str(each["Gateway"]) for each in networks.values() if each and each.get("Gateway")],
         "_state_root": str(told.get("ResolvConfPath") or "").partition("/containers/")[0],
         "_image_id": str(told.get("Image", "")), "_mounts": _mounts(told), "_oom_killed": killed,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,12 @@ import pytest
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _contained_database, _contained_dump, convert_encoding
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
+    _contained_database,
+    _contained_dump,
+    _database_swap,
+    convert_encoding,
+)
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import ContainedServer
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed
@@ -77,8 +83,9 @@ def test_an_image_without_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 class Written:
     """A journal that is only looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.operations: list[dict[str, Any]] = []
+        self.folder = folder
 
     def record(self, _step: dict[str, Any], operation: dict[str, Any]) -> None:
         self.operations.append(operation)
@@ -86,19 +93,75 @@ class Written:
     def say(self, _text: str) -> None:
         return
 
+    def step_folder(self, _step: dict[str, Any]) -> str:
+        return str(self.folder)
 
-def test_a_failed_dump_says_why_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_a_failed_dump_says_why_and_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran = []
 
     def run(_server: ContainedServer, _host: Any, words: list[str], environment: dict[str, str]) -> Completed:
         ran.append((words, environment))
-        return Completed(1 if words[0] == "pg_dump" else 0, b"", b"pg_dump: warning\npg_dump: error: no space left\n", False)
+        printed = b"pg_dump: error: no space left\npg_dump: detail: Command was: COPY x\n"
+        return Completed(1 if words[0] == "pg_dump" else 0, b"", printed, False)
 
     monkeypatch.setattr(ContainedServer, "run", run)
     change = changing(monkeypatch, [["1"]])
-    change.journal = journal = Written()  # type: ignore[assignment]
-    with pytest.raises(HostError, match=r"pg_dump of x'y failed: pg_dump: error: no space left"):
-        _contained_dump.dumped(change, SERVER, "x'y", "0123")
-    assert r"--dbname=dbname='x\'y'" in ran[0][0] and list(ran[0][1].values()) == ["0123"]
+    change.journal = journal = Written(tmp_path)  # type: ignore[assignment]
+    with pytest.raises(HostError, match=r"pg_dump of x'y failed: pg_dump: error: no space left$"):
+        _contained_dump.dumped(change, SERVER, "x'y", "/data/", "0123456789")
+    assert "Command was: COPY x" in (tmp_path / "log").read_text()
+    assert r"--dbname=dbname='x\'y'" in ran[0][0] and list(ran[0][1].values()) == ["0123456789"]
+    monkeypatch.setattr(ContainedServer, "rows", lambda *_arguments: pytest.fail("PostgreSQL need not answer"))
     _contained_dump.remove(journal.operations[0], print)
-    assert ran[1][0] == ["rm", "-rf", "/tmp/fediops-mastodon-0123"]
+    assert ran[1][0] == ["rm", "-rf", "/data/fediops-01234567"]
+
+
+def test_what_several_statements_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psql ends the line behind the rows of each statement, whatever parts the rows of one."""
+    monkeypatch.setattr(ContainedServer, "run", lambda *_arguments: Completed(0, b"0\n2\n", b"", False))
+    assert SERVER.lines(None, "x", ["SELECT 0", "SELECT 2"]) == ["0", "2"]  # type: ignore[arg-type]
+    monkeypatch.setattr(ContainedServer, "run", lambda *_arguments: Completed(0, b"a\x1fb\nc\x1ed\x1f\n", b"", False))
+    assert SERVER.rows(None, "x", "SELECT") == [["a", "b\nc"], ["d", ""]]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("serving", "place"), [("mastodon_production", "postgres"), ("postgres", "template1")])
+def test_no_database_is_renamed_from_within(monkeypatch: pytest.MonkeyPatch, serving: str, place: str) -> None:
+    asked = []
+    monkeypatch.setattr(ContainedServer, "execute", lambda _server, database, *_statements, **_options: asked.append(database))
+    _database_swap.swap(SERVER, [(serving, "kept"), ("new", serving)], [])
+    assert set(asked) == {place}
+
+
+def test_a_busy_database_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def run(_server: ContainedServer, _host: Any, words: list[str], _environment: dict[str, str]) -> Completed:
+        tries.append("--single-transaction" in words)
+        busy = b'ERROR:  database "x" is being accessed by other users\nDETAIL:  There is 1 other session using the database.\n'
+        return Completed(3, b"", busy, False) if tries.count(True) == 1 and tries[-1] else Completed(0, b"", b"", False)
+
+    monkeypatch.setattr(ContainedServer, "run", run)
+    _database_swap.swap(SERVER, [("x", "kept"), ("new", "x")], [])
+    assert tries == [False, True, False, True]
+
+
+def test_what_was_interrupted_is_neither_kept_nor_undone_before_the_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(_operation: dict[str, Any]) -> ContainedServer:
+        raise HostError("it does not run")
+
+    monkeypatch.setattr(_contained_database, "server_of", unreachable)
+    stopped = {"kind": "stopped", "unit": "social-web-1"}
+    with pytest.raises(HostError, match="it does not run"):
+        convert_encoding.completed([stopped, {"kind": "database_closed", "database": "x", **SERVER.journaled()}], print)
+    assert not convert_encoding.completed([stopped], print)
+
+
+def test_a_dump_that_cannot_be_removed_undoes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(_contained_database, "server_of", lambda _operation: SERVER)
+    monkeypatch.setattr(_database_swap, "was_swapped", lambda _operation: True)
+    monkeypatch.setattr(ContainedServer, "run", lambda *_arguments: Completed(1, b"", b"rm: cannot remove", False))
+    dump = {"kind": "contained_dump", "path": "/data/fediops-0123", "mark": "0123", **SERVER.journaled()}
+    assert convert_encoding.completed([dump, {"kind": "database_rename", **SERVER.journaled()}], said.append)
+    assert said == ["the dump /data/fediops-0123 is left: /data/fediops-0123 in social-db-1 could not be removed: rm: cannot remove"]
