@@ -41,6 +41,7 @@ _KIQ = re.compile(  # without a time where the platform notes that (Sidekiq::Log
     r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?"
     r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?Z (?:pid=)?\d+ (?:tid=|TID-)|(?:pid=\d+ )?tid=)([^\s:]{1,40})[ ]?"
 )
+_KIQ_BARE = re.compile(r"(WARN|ERROR|FATAL): (?=\S)")  # somebody cut off all that is before it
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _WRAPPED = re.compile(r"\"wrapped\" ?(?:=>|:) ?\"([\w:]+)")
@@ -170,6 +171,9 @@ def sidekiq(text: str) -> Line:
     """Sidekiq's formatters; a line without its prefix is a backtrace line or one of Rails."""
     match = _KIQ.match(text)
     if match is None:
+        bare = _KIQ_BARE.match(text)
+        if bare:
+            return _said("", bare.group(1), text[bare.end() :], "", None)
         line = rails(text)
         return line if line.kind != "exception" or line.fields.get("single") else line._replace(kind="more")
     word, stamp, digits, tid = match.groups()
@@ -185,7 +189,12 @@ def sidekiq(text: str) -> Line:
         if after is None:
             return Line("text", rest, "", "", tid, when)
         context, word, message = after.groups()
-    context = context or ""
+    if "context=" in rest[:400] and not message.startswith("{"):
+        return _raised(rest, word.lower(), tid, when)
+    return _said(context or "", word, message, tid, when)
+
+
+def _said(context: str, word: str, message: str, tid: str, when: Optional[float]) -> Line:
     severity = word.lower()
     found = _JID.search(context)
     jid = found.group(1) if found else ""
@@ -194,8 +203,8 @@ def sidekiq(text: str) -> Line:
         named = _JOB_CLASS.search(context)
         name = named.group(1) if named else context.partition(" ")[0]
         return Line("job", "", severity, jid, tid, when, {"class": name, "word": start})
-    if message.startswith('{"context"') or "context=" in rest[:400]:
-        return _raised(rest if "context=" in rest[:400] and not message.startswith("{") else message, severity, tid, when)
+    if message.startswith('{"context"'):
+        return _raised(message, severity, tid, when)
     located = frame(message)
     if located is not None:
         return Line("frame", message, severity, jid, tid, when, {"frame": located})
