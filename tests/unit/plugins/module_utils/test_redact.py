@@ -138,6 +138,7 @@ def test_patterns(text: str, gone: str, stays: str) -> None:
         "[0a61dd31-49d7-4650-81a5-1f8ba24fd193] method=GET path=/api/v1/instance status=500 duration=3.20",
         "mastodon-sidekiq@default-push.service: Main process exited, code=killed, status=9/KILL",
         "postgresql@17-main.service: Failed with result 'exit-code'.",
+        "stopping social2024-streaming-1",
         "PG::UndefinedColumn: ERROR: column statuses.quote_id does not exist",
         'KeyError: key not found: "SECRET_KEY_BASE"',
         "Could not find table 20250701000000_create_polls_and_more",
