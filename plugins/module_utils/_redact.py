@@ -62,7 +62,7 @@ _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{32,}={0,2}")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(?:(?<=JID-))?[A-Za-z0-9_-]{20,}={0,2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _JID = re.compile(r"(?:JID-)?[0-9a-f]{24}\Z")
-_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+|[A-Z]+|[a-z]{4,}\d{1,4}|\d+)(?:[_-]+|\Z))+\Z")  # also names such as social2-web-1
+_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+|[A-Z]+|\d+)(?:[_-]+|\Z))+\Z")
 
 
 def strip_controls(text: Union[str, bytes]) -> str:
@@ -90,9 +90,13 @@ def _character(char: str) -> str:
 
 
 class Redactor:
-    """Masks the secrets of one host. ``secrets``: values, not names; those shorter than SECRET_MINIMUM are ignored."""
+    """Masks the secrets of one host. ``secrets``: values, not names; those shorter than SECRET_MINIMUM are ignored.
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    ``names``: of units and containers, which are told openly and may look like tokens (social2024-streaming-1).
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
         values = sorted({strip_controls(s).strip() for s in secrets}, key=len, reverse=True)
         values = [value for value in values if len(value) >= SECRET_MINIMUM]
         self._longest = max([len(value) for value in values] or [0])
@@ -132,7 +136,17 @@ class Redactor:
             text = _SQL_ROW.sub(r"\1(?)", _SQL_TEXT.sub("'?'", text))
         if "@" in text:
             text = _MAIL.sub("[email]", text)
-        return _TOKEN.sub(_token, _BASE64.sub(_base64, text))
+        return _TOKEN.sub(self._token, _BASE64.sub(_base64, text))
+
+    def _token(self, match: Match[str]) -> str:
+        text = match.group()
+        if not any(c.isdigit() for c in text) or not any(c.isalpha() for c in text):
+            return text
+        if text in self._names or _UUID.match(text) or _WORDS.match(text):
+            return text
+        if _JID.match(text) and (text.startswith("JID-") or match.string[max(0, match.start() - 7) : match.start()].find("jid") >= 0):
+            return text  # a job id finds the job again and opens nothing
+        return MASK
 
 
 def _base64(match: Match[str]) -> str:
@@ -140,14 +154,3 @@ def _base64(match: Match[str]) -> str:
     digits, upper = sum(c.isdigit() for c in text), sum(c.isupper() for c in text)
     lower = sum(c.islower() for c in text)
     return MASK if digits >= 3 and upper >= 3 and lower >= 3 else text
-
-
-def _token(match: Match[str]) -> str:
-    text = match.group()
-    if not any(c.isdigit() for c in text) or not any(c.isalpha() for c in text):
-        return text
-    if _UUID.match(text) or _WORDS.match(text):
-        return text
-    if _JID.match(text) and (text.startswith("JID-") or match.string[max(0, match.start() - 7) : match.start()].find("jid") >= 0):
-        return text  # a job id finds the job again and opens nothing
-    return MASK

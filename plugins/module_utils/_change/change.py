@@ -69,7 +69,7 @@ class Change:
         self.host = Host(time.monotonic() + 10 * 365 * 86400)  # an act has deadlines of its own
         self.asked = Asked()
         self._overlay = overlay
-        self._redactor = Redactor(secrets)
+        self._redactor = Redactor(secrets, [unit["name"] for unit in install.get("units", [])])
         self.stopped: list[str] = []
 
     # -- what it is about ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change import co
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _leftovers, _superuser
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._superuser import (
+    DATA_DIRECTORY,
     MAINTENANCE,
     SAME_OUTPUT,
     STATEMENT_SECONDS,
@@ -68,6 +69,9 @@ class ContainedServer(NamedTuple):
         container = containers.unit(host, self.container)["_container"]
         return engine.run(container, words, STATEMENT_SECONDS, MAX_ANSWER_BYTES, self.user, {**own, **environment})
 
+    def data_directory(self, host: Host) -> str:
+        return self.rows(host, MAINTENANCE, DATA_DIRECTORY)[0][0]
+
     def journaled(self) -> dict[str, Any]:
         return {"contained": list(self)}
 
@@ -117,7 +121,7 @@ def server_of(operation: dict[str, Any]) -> Server:
 
 def of(operation: dict[str, Any]) -> ContainedServer:
     """That in a container: after a reboot it takes a moment."""
-    server = written(operation)
+    server = journaled_as(operation)
     end = time.monotonic() + UP_SECONDS
     while True:
         try:
@@ -129,7 +133,7 @@ def of(operation: dict[str, Any]) -> ContainedServer:
             time.sleep(1.0)
 
 
-def written(operation: dict[str, Any]) -> ContainedServer:
+def journaled_as(operation: dict[str, Any]) -> ContainedServer:
     """As it is journaled, whether it answers or not."""
     container, user, role, socket, port = operation["contained"]
     return ContainedServer(str(container), str(user), str(role), str(socket), int(port))

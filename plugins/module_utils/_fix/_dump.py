@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 DIRECTORY = "/var/backups/fediops.mastodon"
 SECONDS = 24 * 3600.0
 SPARE_BYTES = 256 << 20
+MAX_JOBS = 4
+ELSEWHERE = "make room or name another directory with the option dump"
 COMPLETE = 0o400  # mode of a dump that is whole
 _PLACES = ("/usr/lib/postgresql/%d/bin", "/usr/pgsql-%d/bin")
+
+
+def jobs() -> int:
+    """How many of them pg_restore may use, and a pg_dump into a directory."""
+    return max(1, min(MAX_JOBS, os.cpu_count() or 1))
 
 
 def wanted_directory(option: Any) -> str:
@@ -54,7 +61,7 @@ def program(host: Host, name: str, major: int, beside: str = "") -> str:
     return name
 
 
-def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
+def demand_room(host: Host, needs: list[tuple[str, int, str]], advice: str = ELSEWHERE) -> None:
     """Refused when a filesystem has not the room for all that is to go there: (path, bytes, what)."""
     filesystems: dict[int, list[tuple[str, int, str]]] = {}
     for path, size, what in needs:
@@ -68,9 +75,8 @@ def demand_room(host: Host, needs: list[tuple[str, int, str]]) -> None:
         space = host.space(path)
         free = space.f_bavail * space.f_frsize if space is not None else 0
         if free < total:
-            raise Refused("%s need up to %s below %s, where %s are free: make room%s" % (
-                " and ".join(what for _path, _size, what in each), _app.size(total), path, _app.size(free),
-                "" if path.startswith("/proc/") else " or name another directory with the option dump"))
+            raise Refused("%s need up to %s below %s, where %s are free: %s" % (
+                " and ".join(what for _path, _size, what in each), _app.size(total), path, _app.size(free), advice))
 
 
 def dump(change: Change, tool: str, directory: str, database: str, owner: Owner, environment: dict[str, str], arguments: list[str],

@@ -29,6 +29,7 @@ UP_SECONDS = 300.0  # after a crash it replays its WAL first, and a database tha
 # Row texts must be alike on both sides, whatever each database sets for itself.
 SAME_OUTPUT = ("-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=3"
                " -c lc_monetary=C -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c search_path=pg_catalog")
+DATA_DIRECTORY = "SELECT current_setting('data_directory')"
 _CLIENTS = """SELECT DISTINCT host(client_addr) FROM pg_stat_activity
  WHERE datname = %s AND usename = %s AND client_addr IS NOT NULL"""
 
@@ -73,6 +74,9 @@ class Superuser(NamedTuple):
         done = act(self.psql(database, *statements, once=once), STATEMENT_SECONDS, self.owner, environment)
         if done.rc != 0:
             raise HostError("PostgreSQL refused (%s): %s" % (statements[-1][:60], why(done.output) or "no answer in time"))
+
+    def data_directory(self, host: Host) -> str:
+        return self.rows(host, MAINTENANCE, DATA_DIRECTORY)[0][0]
 
     def journaled(self) -> dict[str, Any]:
         """What an undo needs to find the server again."""

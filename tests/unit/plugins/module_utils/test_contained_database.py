@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._fix import (
     convert_encoding,
 )
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_database import ContainedServer
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix._contained_dump import InContainer
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._pipes import Completed
 
@@ -60,24 +63,60 @@ def test_the_journal_leads_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _contained_database.of(SERVER.journaled()) == SERVER
 
 
+def running(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Completed]) -> list[tuple[list[str], dict[str, str]]]:
+    """Programs in the container answer so, else well; what was run."""
+    ran = []
+
+    def run(_server: ContainedServer, _host: Any, words: list[str], environment: dict[str, str]) -> Completed:
+        ran.append((words, environment))
+        return answers.get(words[0], Completed(0, b"", b"", False))
+
+    monkeypatch.setattr(ContainedServer, "run", run)
+    return ran
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, clients: list[list[str]], name: str = "mastodon_production") -> Change:
+    change = changing(monkeypatch, [], name=name, server_encoding="LATIN1")
+    change.install["compose"] = {}
+    change.install["units"][0]["_ips6"] = ["fd00::2"]
+    answers = {"datname = ": clients, "data_directory": [["/data/"]], "rolsuper": [["t", "t"]]}
+    monkeypatch.setattr(
+        ContainedServer,
+        "rows",
+        lambda _server, _host, _database, sql: next(rows for part, rows in reversed(answers.items()) if part in sql),
+    )
+    return change
+
+
 def test_whoever_else_uses_the_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    change = changing(monkeypatch, [["127.0.0.1"], ["172.18.0.2"], ["10.0.0.9"]])
-    assert _contained_dump.strangers(change, SERVER, "mastodon_production") == ["10.0.0.9"]
+    running(monkeypatch, {})
+    InContainer(asked(monkeypatch, [["127.0.0.1"], ["172.18.0.2"], ["fd00::2"]]))
+    with pytest.raises(Refused, match=r"use this database \(from 10\.0\.0\.9\): end them first"):
+        InContainer(asked(monkeypatch, [["172.18.0.2"], ["10.0.0.9"]]))
 
 
 def test_what_a_host_does_with_dumps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    change = changing(monkeypatch, [["t", "t"]], server_encoding="LATIN1")
-    change.install["compose"], change.step["options"] = {}, {"dump": "/backup"}
+    change = asked(monkeypatch, [])
+    change.step["options"] = {"dump": "/backup"}
     with pytest.raises(Refused, match="leave out the option dump"):
         convert_encoding.fix(change)
 
 
 def test_an_image_without_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        ContainedServer, "run", lambda _server, _host, words, _environment: Completed(0 if words[0] == "pg_dump" else 127, b"", b"", False)
-    )
+    running(monkeypatch, {"pg_restore": Completed(127, b"", b"", False)})
     with pytest.raises(Refused, match="pg_restore is not in the image of social-db-1"):
-        _contained_dump.demand_tools(changing(monkeypatch, []), SERVER)
+        InContainer(asked(monkeypatch, []))
+
+
+def test_dump_and_new_database_must_both_find_room_on_the_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    running(monkeypatch, {})
+    change = asked(monkeypatch, [])
+    change.install["units"][0]["pid"] = os.getpid()
+    space = os.statvfs("/")
+    free = space.f_bavail * space.f_frsize
+    InContainer(change).demand_room(free // 4, free // 4)
+    with pytest.raises(Refused, match=r"the dump and the new database need up to .* are free: make room$"):
+        InContainer(change).demand_room(free // 2, free // 2)
 
 
 class Written:
@@ -98,19 +137,15 @@ class Written:
 
 
 def test_a_failed_dump_says_why_and_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ran = []
-
-    def run(_server: ContainedServer, _host: Any, words: list[str], environment: dict[str, str]) -> Completed:
-        ran.append((words, environment))
-        printed = b"pg_dump: error: no space left\npg_dump: detail: Command was: COPY x\n"
-        return Completed(1 if words[0] == "pg_dump" else 0, b"", printed, False)
-
-    monkeypatch.setattr(ContainedServer, "run", run)
-    change = changing(monkeypatch, [["1"]])
+    printed = b"pg_dump: error: no space left\npg_dump: detail: Command was: COPY x\n"
+    running(monkeypatch, {})
+    change = asked(monkeypatch, [], name="x'y")
     change.journal = journal = Written(tmp_path)  # type: ignore[assignment]
-    with pytest.raises(HostError, match=r"pg_dump of x'y failed: pg_dump: error: no space left$"):
-        _contained_dump.dumped(change, SERVER, "x'y", "/data/", "0123456789")
-    assert "Command was: COPY x" in (tmp_path / "log").read_text()
+    way = InContainer(change)
+    ran = running(monkeypatch, {"pg_dump": Completed(1, b"", printed, False)})
+    with pytest.raises(HostError, match=r"^dump database x'y failed: pg_dump: error: no space left$"):
+        way.dump("0123456789")
+    assert (tmp_path / "log").read_text().startswith("== dump database x'y\n") and "Command was: COPY x" in (tmp_path / "log").read_text()
     assert r"--dbname=dbname='x\'y'" in ran[0][0] and list(ran[0][1].values()) == ["0123456789"]
     monkeypatch.setattr(ContainedServer, "rows", lambda *_arguments: pytest.fail("PostgreSQL need not answer"))
     _contained_dump.remove(journal.operations[0], print)

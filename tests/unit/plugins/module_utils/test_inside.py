@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a container is still the one that was entered. Live: tests/live/test_compose.py."""
+"""Whether a container is still the one that was entered. Live: wrong_rails_env in tests/live/test_compose_fixes.py."""
 
 from __future__ import annotations
 
