@@ -53,6 +53,8 @@ class Stripped(NamedTuple):
 
 
 _COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})[ \t]*\|(?: |$|(?=\S))")
+# kubectl logs --prefix, and stern: pod and container.
+_POD = re.compile(r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] |([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5}) [a-z][a-z0-9-]{0,62} (?=\S)")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? {1,3}")
 _SENDER = re.compile(r"(?:[\w.<>*#{}-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?: ?\[(\d{1,8})\])?: ?")
@@ -67,7 +69,7 @@ _WEEKDAY = re.compile(r"[A-Z][a-z]{2} (?=\d{4}-\d\d-\d\d )")
 
 
 def strip_prefix(line: str) -> Stripped:
-    """Remove what docker (json, ``-t``), compose, syslog, journalctl (short, short-iso, short-full) or dmesg put before a message."""
+    """Remove what docker (json, ``-t``), compose, kubectl, syslog, journalctl (short, -iso, -full) or dmesg put before a message."""
     text = line[: 4 * LIMIT].rstrip("\r\n")
     when: Optional[float] = None
     service = ""
@@ -81,9 +83,9 @@ def strip_prefix(line: str) -> Stripped:
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
     else:
-        compose = _COMPOSE.match(text)
-        if compose:
-            text, service = text[compose.end() :], compose.group(1)
+        container = _COMPOSE.match(text) or _POD.match(text)
+        if container:
+            text, service = text[container.end() :], container.group(1) or container.group(2)
     weekday = _WEEKDAY.match(text)
     rest = text[weekday.end() :] if weekday else text
     stamp = _ISO.match(rest)

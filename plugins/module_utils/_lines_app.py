@@ -35,7 +35,9 @@ _UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)
 _FRAME = re.compile(
     r"\s*(?:from )?(/?[\w./@+-]*?)\b((?:app|lib|config)/[\w./-]+\.(?:rb|haml|erb|rake|ruby|slim)):(\d+)(?::in [`'].*'\s*$|\s*$)"
 )
-_ANY_FRAME = re.compile(r"\s*(?:from )?(?:/|[\w./-]+ \([\d.\w-]+\) |<internal:)?[\w./@+-]*[\w>]:\d+(?::in [`'].*'\s*$|:\d+\)?$|\s*$)")
+_ANY_FRAME = re.compile(
+    r"(?!\w+:\d+\s*$)\s*(?:from )?(?:/|[\w./-]+ \([\d.\w-]+\) |<internal:)?[\w./@+-]*[\w>]:\d+(?::in [`'].*'\s*$|:\d+\)?$|\s*$)"
+)
 _FOREIGN = re.compile(r"/(?:gems|ruby|rubygems|rubygems-integration|node_modules|vendor_ruby)/")
 _KIQ = re.compile(  # without a time where the platform notes that (Sidekiq::Logger::Formatters::WithoutTimestamp)
     r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?"

@@ -19,9 +19,13 @@ _NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
 _NGINX_UPSTREAM = re.compile(
     r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)'
 )
-# A page of the application that nginx looks up as a file: its location does not fall back to Puma.
-_NGINX_PAGE = re.compile(
-    r'open\(\) "[^"]*/public/((?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/)[^"]*" failed \(2: '
+# What nginx looked up as a file, where it tells more than what a visitor asked for: a page of the application under Mastodon's root or
+# nginx's own (its location does not fall back to Puma), and a file that every checkout has (the root is wrong).
+_NGINX_FILE = re.compile(
+    r'open\(\) "(?:[^"]*/(public/(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/)'
+    r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.|emoji/(?=[0-9a-f-]{4,40}\.svg\"))"
+    r"|(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html/"
+    r'(\.well-known/webfinger|api/v\d/|auth/sign_in|nodeinfo/2|users/(?=[^/"]{1,60}/inbox)))[^"]*" failed \(2: '
 )
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
@@ -144,8 +148,8 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     text, rest = (message[: cut.start()], message[cut.end() :]) if cut else (message, "")
     if message.count('" failed (') > 1:  # a path that reads like an answer of the operating system
         return "", {}
-    page = _NGINX_PAGE.match(text)
-    text = _NGINX_QUOTED.sub(f'"…/public/{page.group(1)}…"' if page else '"…"', text)
+    file = _NGINX_FILE.match(text)
+    text = _NGINX_QUOTED.sub(f'"…/{next(filter(None, file.groups()))}…"' if file else '"…"', text)
     fields: Dict[str, Any] = {}
     server = _NGINX_SERVER.match(rest)
     if server:

@@ -20,6 +20,7 @@ ADDRESSES_LIMIT = 1000
 _LIMITED = re.compile(r"Rate limit hit \((\w+)\): ([0-9A-Fa-f:.]{2,45}) ([A-Z]{3,7}) (/\S{0,300})")
 _SERVERS = re.compile(r"/(?:inbox|actor|\.well-known/|nodeinfo)|/(?:users|ap/users)/[^/]+/(?:inbox|outbox|statuses|followers|following)")
 _PEOPLE = re.compile(r"/api/v\d/(?!instance\b)|/auth/|/oauth/|/settings|/admin|/media_proxy/|/(?:web|home|public|explore|about)?(?:$|[/?])")
+_SERVER_AGENT = re.compile(r"\bhttp\.rb/|; \+?https://|[Pp]leroma|[Mm]isskey|Akkoma|Lemmy|PeerTube|Friendica")
 
 
 class Traffic:
@@ -36,11 +37,9 @@ class Traffic:
 
     def request(self, message: bytes, status: bytes) -> None:
         """A request line of the web process, as bytes: it is one of millions."""
-        at = message.find(b" db=")
-        if at > 0:
-            dot = message.find(b".", at + 4, at + 16)
-            if dot - at > 7 and message[at + 4 : dot].isdigit() and int(message[at + 4 : dot]) >= SLOW_DATABASE_MILLISECONDS:
-                self.slow_database += 1
+        database = _milliseconds(message, b" db=")
+        if database >= SLOW_DATABASE_MILLISECONDS and database * 2 >= _milliseconds(message, b" duration="):
+            self.slow_database += 1
         if status == b"404":
             if b" path=/api/v1/streaming" in message:
                 self.at_streaming += 1
@@ -62,6 +61,16 @@ class Traffic:
         elif _PEOPLE.match(path):
             self._people.add(address)
 
+    def refused(self, address: str, agent: str) -> None:
+        """An answer 429 of a proxy's log: which address it counted, and the program that asked (of what people pasted)."""
+        if len(self._addresses) < ADDRESSES_LIMIT:
+            self._limits += 1
+            self._addresses.add(address)
+            if _SERVER_AGENT.search(agent):
+                self._servers.add(address)
+            elif agent.startswith("Mozilla/"):
+                self._people.add(address)
+
     def requests(self) -> Dict[str, int]:
         """More of ``logs.requests`` of the contract."""
         return {"slow_database": self.slow_database, "at_streaming": self.at_streaming, "static_missing": self.static_missing}
@@ -70,6 +79,17 @@ class Traffic:
         """``logs.rate_limits`` of the contract."""
         shared = {address for address in self._addresses if _private(address)} | (self._servers & self._people)
         return {"count": self._limits, "addresses": len(self._addresses), "shared": len(shared)}
+
+
+def _milliseconds(message: bytes, key: bytes) -> int:
+    """Whole ones of `key=1234.56`; 0 where there is none."""
+    at = message.find(key)
+    if at <= 0:
+        return 0
+    begin = at + len(key)
+    dot = message.find(b".", begin, begin + 12)
+    digits = message[begin:dot] if dot > 0 else b""
+    return int(digits) if digits.isdigit() else 0
 
 
 def _private(address: str) -> bool:

@@ -36,7 +36,7 @@ _WHERE = tuple(
     (re.compile(pattern, re.IGNORECASE), origin)
     for pattern, origin in (
         (r"command|output|console|terminal|dashboard|shell|setup|systemctl|browser|curl|\btask\b|tootctl", "command"),
-        (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl (?:describe|get)", "command"),
+        (r"\b(?:db|assets):\w|\b(?:yarn|bundle|npm) install|kubectl\b.{0,60} (?:describe|get|top)\b|sidekiqmon|redis-cli", "command"),
         (r"\b(?:docker|podman|compose) (?:ps|inspect|stats|info|events)\b", "command"),
         (r"nginx|apache|caddy|haproxy|traefik|proxy", "proxy"),
         (r"sidekiq", "sidekiq"),

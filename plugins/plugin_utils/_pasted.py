@@ -18,6 +18,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import st
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 DEPLOYMENTS = ("systemd", "docker")
@@ -33,6 +34,8 @@ _NGINX_REST = re.compile(
     r"|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))|no live upstreams"
     r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.DOTALL
 )  # fmt: skip
+# Too many requests, and the program that sent them.
+_REFUSED = re.compile(r'([0-9A-Fa-f:.]{2,45}) \S+ \S+ \[[^\]]*\] "[^"]*" 429 \S+ "[^"]*" "([^"]{1,500})"')
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 _MOST_FIRST = 50
@@ -80,6 +83,7 @@ class Pasted:
         self._time = 0.0
         self._container = False
         self._unit = ""
+        self._sidekiqmon = Sidekiqmon()
         self._job: dict[str, str] = {}  # of a page of Sidekiq's web UI
 
     def add(self, raw: bytes) -> None:
@@ -94,6 +98,9 @@ class Pasted:
             if prefixed or not self._of_sidekiq(part):
                 self._one(part)
             self._status(part)
+            unconsumed = self._sidekiqmon.told(part.text)
+            if unconsumed:
+                self._tally.add("command", "sidekiqmon", self._time, unconsumed.encode())
 
     def _of_sidekiq(self, line: Stripped) -> bool:
         """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
@@ -142,6 +149,9 @@ class Pasted:
         source["bytes"] += len(text)
         message = text.encode("utf-8", "ignore")
         if origin == "proxy" and self._tally.access(message, 0.0):
+            refused = _REFUSED.match(text)
+            if refused:
+                self._tally.traffic.refused(*refused.groups())
             return
         when = line.time if line.time is not None else parse(origin, text).time
         if when is not None and when > 0:

@@ -12,7 +12,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
 from ansible_collections.fediops.mastodon.plugins.module_utils._remotes import Remotes
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally
 
-REQUEST = "[r] method=GET path={path} format=html controller=A action=b status={status} duration=9.1 view=1.0 db={db}"
+REQUEST = "[r] method=GET path={path} format=html controller=A action=b status={status} duration={duration} view=1.0 db={db}"
 
 
 def counted(*lines: str) -> Tally:
@@ -24,19 +24,26 @@ def counted(*lines: str) -> Tally:
 
 def test_slow_database_is_counted_in_every_answer() -> None:
     lines = [
-        REQUEST.format(path="/a", status=status, db=db)
-        for status, db in ((200, "5000.01"), (500, "13042.11"), (200, "4999.99"), (200, "0.00"), (200, "x.1"))
+        REQUEST.format(path="/a", status=status, duration=duration, db=db)
+        for status, db, duration in (
+            (200, "5000.01", "9000.10"),
+            (500, "13042.11", "x"),
+            (200, "8123.55", "73904.12"),  # what took so long was something else
+            (200, "4999.99", "5100.00"),
+            (200, "0.00", "9.10"),
+            (200, "x.1", "9.10"),
+        )
     ]
     assert counted(*lines).result()["requests"]["slow_database"] == 2
 
 
 def test_what_belongs_to_others_reached_the_web_process() -> None:
     lines = [
-        REQUEST.format(path="/api/v1/streaming/user", status=404, db="0.0"),
-        REQUEST.format(path="/api/v1/streaming", status=301, db="0.0"),
-        REQUEST.format(path="/packs/js/a.js", status=404, db="0.0"),
-        REQUEST.format(path="/packs/js/a.js", status=200, db="0.0"),
-        REQUEST.format(path="/x?path=/packs/", status=404, db="0.0"),
+        REQUEST.format(path="/api/v1/streaming/user", status=404, db="0.0", duration="9.1"),
+        REQUEST.format(path="/api/v1/streaming", status=301, db="0.0", duration="9.1"),
+        REQUEST.format(path="/packs/js/a.js", status=404, db="0.0", duration="9.1"),
+        REQUEST.format(path="/packs/js/a.js", status=200, db="0.0", duration="9.1"),
+        REQUEST.format(path="/x?path=/packs/", status=404, db="0.0", duration="9.1"),
     ]
     requests = counted(*lines).result()["requests"]
     assert (requests["at_streaming"], requests["static_missing"]) == (1, 1)
@@ -57,6 +64,16 @@ def test_what_belongs_to_others_reached_the_web_process() -> None:
 def test_one_address_for_everybody(hits: list[tuple[str, str]], shared: int) -> None:
     limits = counted(*(f"[r] Rate limit hit (throttle): {address} GET {path}" for address, path in hits)).result()["rate_limits"]
     assert limits == {"count": len(hits), "addresses": len({address for address, _path in hits}), "shared": shared}
+
+
+def test_programs_that_a_proxy_refused() -> None:
+    tally = Tally({})
+    server, person = "http.rb/5.1.1 (Mastodon/4.2.3; +https://o.example/)", "Mozilla/5.0 (X11; Linux x86_64)"
+    for address, agent in (("192.0.2.1", server), ("192.0.2.2", person), ("192.0.2.1", "curl/8"), ("192.0.2.3", server)):
+        tally.traffic.refused(address, agent)
+    assert tally.result()["rate_limits"] == {"count": 4, "addresses": 3, "shared": 0}
+    tally.traffic.refused("192.0.2.2", "Pleroma 2.4.2; https://p.example <a@p.example>")
+    assert tally.result()["rate_limits"]["shared"] == 1
 
 
 def test_a_backtrace_names_the_service() -> None:
