@@ -53,6 +53,11 @@ _PUSH = re.compile(
 )
 # Webpacker prints the manifest that lacks an entry: that it has others at all says that it is one of another build.
 _MANIFEST_ENTRY = re.compile(r'\s*"[\w@./-]{1,120}": "/packs(?:-\w+)?/[\w@./-]{1,160}",?$')
+# A connection that this host's own kernel did not let it make: of a remote there is nothing in the message yet.
+_CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|Fog|OpenSSL)(?:::|Error\b)")
+_NO_SOCKET = re.compile(
+    r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
+)
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
 _BLOCKED = re.compile(
@@ -135,6 +140,7 @@ def _raised(name: str, message: str) -> str:
         return f"{name}: {_IMMUTABLE}"
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
+        refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
         return f"{name}: {refused.group(1)}" if refused else name
     message = message.partition("\n")[0]
     if _SEARCH.match(name):

@@ -21,6 +21,7 @@ _NAMES = tuple(
         (r"^kernel$", "kernel"),
         (r"^(?:systemd$|systemd-|\()", "system"),
         (r"pgbouncer|pgcat|odyssey|pooler", "pooler"),
+        (r"\binit[-_]db\b|\bdb[-_](?:init|migrat|setup|prepare)", "command"),  # jobs of packagers and charts
         (r"sidekiq", "sidekiq"),
         (r"stream|flodgatt|^(?:node|npm|yarn)$", "streaming"),
         (r"nginx|apache|httpd|caddy|haproxy|traefik|proxy|ingress", "proxy"),
