@@ -94,6 +94,11 @@ def origin_of_whole(where: str) -> str:
     return next((origin for pattern, origin in _WHERE if pattern.search(where)), AUTO)
 
 
+def shows(text: str) -> bool:
+    """Whether a line shows by itself who wrote it."""
+    return any(pattern.match(text) for pattern, _origin in _SHAPES)
+
+
 class Origins:
     """Feed the lines of one log in their order."""
 

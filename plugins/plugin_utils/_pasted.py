@@ -13,13 +13,14 @@ import time
 import typing as t
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NAMES
-from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse, strip_prefix
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import before, uncounted, unwrapped, without_count
 
 DEPLOYMENTS = ("systemd", "docker")
 # Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
@@ -58,6 +59,7 @@ _PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1
 _RETRY = re.compile(
     r"(?:[^\t]{1,40}\t){1,3}(?:default|push|ingress|mailers|pull|scheduler|fasp)\t([A-Z][\w:]{2,120})\t[^\t]*\t([A-Z][\w:]{2,100}): (.*)"
 )
+_NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
 
@@ -87,7 +89,7 @@ class Pasted:
         self._job: dict[str, str] = {}  # of a page of Sidekiq's web UI
 
     def add(self, raw: bytes) -> None:
-        line = strip_prefix(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
+        line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
         bare = _BARE.match(line.text) if not line.identifier else None
         if bare:
             line = line._replace(text=line.text[bare.end() :], identifier=bare[1], pid=int(bare[2]))
@@ -149,7 +151,7 @@ class Pasted:
         source["bytes"] += len(text)
         message = text.encode("utf-8", "ignore")
         if origin == "proxy" and self._tally.access(message, 0.0):
-            refused = _REFUSED.match(text)
+            refused = _REFUSED.search(text)
             if refused:
                 self._tally.traffic.refused(*refused.groups())
             return
@@ -207,7 +209,7 @@ def _parts(line: Stripped) -> t.Iterator[Stripped]:
 
 
 def _unquoted(lines: t.Iterable[bytes]) -> t.Iterator[bytes]:
-    """The lines without what stands before each of the first ones: quoted in a mail, or indented as a block of code."""
+    """The lines without what stands before each of the first ones: quoted in a mail, indented as a block of code, counted."""
     several = iter(lines)
     first = list(itertools.islice(several, _MOST_FIRST))
     written = [line for line in first if line.strip()]
@@ -215,10 +217,15 @@ def _unquoted(lines: t.Iterable[bytes]) -> t.Iterator[bytes]:
     for line in written:
         while not line.startswith(margin):
             margin = margin[:-1]
-    if len(written) == 1 and b">" in margin:
-        margin = b""  # npm puts a sign of its own before each command
+    if len(written) == 1 and _NPM.match(written[0]):
+        margin = b""
+    written = [line[len(margin) :] for line in written]
+    counted = uncounted(written)
+    dated = before([without_count(line) for line in written] if counted else written)
     for line in itertools.chain(first, several):
-        yield line[len(margin) :] if line.startswith(margin) else line
+        inner = line[len(margin) :] if line.startswith(margin) else line
+        inner = without_count(inner) if counted else inner
+        yield dated.sub(b"", inner, count=1) if dated and dated.match(inner) else inner
 
 
 def facts_of_log(

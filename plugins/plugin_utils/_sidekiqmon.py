@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 _SECTION = re.compile(r"-{4} (\w+)(?: \(\d+\))? -{4}\s*\Z")
-_TAKEN = re.compile(r"\s+Queues: (\w[\w:, ]*)")
+_TAKEN = re.compile(r"\s*Queues: (\w[\w:, ]*)")
 _QUEUE = re.compile(r"(\w+) +[1-9]\d* +\d[\d.]*\s*\Z")
 
 

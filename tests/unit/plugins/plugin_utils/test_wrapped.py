@@ -1,0 +1,126 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What those who keep logs put around a line is none of it: the same cause is named with and without."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import yaml
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import unwrapped
+
+CATALOGUE = _catalogue.load()
+SIGNATURES = _catalogue.signatures(CATALOGUE)
+CORPUS = Path(__file__).resolve().parents[3] / "corpus"
+# A table whose header is told by the spaces before it, which nobody can tell from those behind a date.
+UNTOLD = ("encoding_not_utf8-2",)
+
+
+def doubled(text: str, sign: str) -> str:
+    return sign + text.replace(sign, sign * 2) + sign
+
+
+AROUND: dict[str, Callable[[str, int], str]] = {
+    "a container runtime of Kubernetes": lambda line, number: f"2024-01-02T03:04:05.{number:09d}Z stdout F {line}",
+    "logcli of Loki": lambda line, _number: f'2024-01-02T03:04:05Z {{container="web"}} {line}',
+    "a collector's JSON": lambda line, _number: json.dumps({"message": line, "kubernetes": {"container_name": "x"}}),
+    "a container manager's CSV": lambda line, _number: f"2024/01/02 03:04:05,stdout,{doubled(line, chr(34))}",
+    "docker logs -t": lambda line, number: f"2024-01-02T03:04:05.{number:09d}Z {line}",
+    "an ISO date": lambda line, _number: f"2024-01-02T03:04:05.123Z {line}",
+    "a date with a zone and nothing behind": lambda line, _number: f"2024-01-02 03:04:05.123456+00:00{line}",
+    "a date in brackets": lambda line, _number: f"[2024-01-02 03:04:05] {line}",
+    "a date with a month": lambda line, _number: f"2024-Jan-02 03:04:05.123456 {line}",
+    "Kibana": lambda line, _number: f"Jan 2, 2024 @ 03:04:05.123\t{line}",
+    "an American date": lambda line, _number: f"01/02/2024 3:04:05 AM {line}",
+    "a time": lambda line, _number: f"03:04:05.123 {line}",
+    "grep in files": lambda line, _number: f"/var/log/some/where.log:{line}",
+    "grep -n in files": lambda line, number: f"where.log.1:{number + 7}:{line}",
+    "a page in HTML": lambda line, _number: html.escape(line),
+    "a mail": lambda line, _number: f"> {line}",
+    "a list": lambda line, _number: f"  - {line}",
+    "a list of YAML": lambda line, _number: f"    - {doubled(line, chr(39))}",
+    "a list of JSON": lambda line, _number: f"        {json.dumps(line)},",
+    "a block of code": lambda line, _number: f"    {line}",
+    "Windows": lambda line, _number: f"{line}\r",
+}
+
+
+def cases() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for path in sorted(CORPUS.glob("*.yml")):
+        found += yaml.safe_load(path.read_text())["cases"]
+    return [case for case in found if case["id"] not in UNTOLD]
+
+
+def roots(case: dict[str, Any], lines: str) -> set[str]:
+    known = Case("log", lines, str(case["where"]), str(case.get("version", "")), str(case.get("deployment", "")))
+    host = _diagnosis.diagnose({"log": facts_of_case(known, SIGNATURES)}, CATALOGUE, now=time.time(), run={})["hosts"]["log"]
+    return {finding["id"] for finding in host["findings"] if finding["rank"] == 1}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_is_around_the_lines_does_not_matter(kind: str) -> None:
+    wrap = AROUND[kind]
+    several = cases()[list(AROUND).index(kind) % 13 :: 13]  # each keeper of logs with other cases
+    for case in several:
+        wrapped = "\n".join(wrap(line, number) for number, line in enumerate(case["lines"].splitlines()))
+        assert roots(case, wrapped) == roots(case, case["lines"]), (case["id"], wrapped)
+
+
+@pytest.mark.parametrize("mark", ["{0}:{1}", "{0:6d}\t{1}", "{0}-{1}"])
+def test_lines_that_are_counted(mark: str) -> None:
+    for case in cases()[::13]:
+        lines = case["lines"].splitlines()
+        if len(lines) > 1:
+            wrapped = "\n".join(mark.format(number + 9, line) for number, line in enumerate(lines))
+            assert roots(case, wrapped) == roots(case, case["lines"]), (case["id"], wrapped)
+
+
+MESSAGE = "2024-01-02T03:04:05.678Z pid=7 tid=abc WARN: PG::DiskFull: x"
+
+
+@pytest.mark.parametrize(
+    ("line", "identifier", "pid", "at"),
+    [
+        (f"<30>1 2024-01-02T03:04:05.5Z host mastodon-sidekiq 7 - - {MESSAGE}", "mastodon-sidekiq", 7, 1704164645.5),
+        (f"1704164645.500000 host mastodon-sidekiq[7]: {MESSAGE}", "mastodon-sidekiq", 7, 1704164645.5),
+        (f"[  345.500000] host mastodon-sidekiq[7]: {MESSAGE}", "mastodon-sidekiq", 7, None),
+        (
+            json.dumps({"MESSAGE": MESSAGE, "_PID": "7", "_SYSTEMD_UNIT": "mastodon-sidekiq.service", "SYSLOG_IDENTIFIER": "bundle",
+                        "__REALTIME_TIMESTAMP": "1704164645500000"}), "mastodon-sidekiq", 7, 1704164645.5,
+        ),
+        (json.dumps({"MESSAGE": list(MESSAGE.encode()), "_PID": "7", "SYSLOG_IDENTIFIER": "sidekiq"}), "sidekiq", 7, None),
+    ],
+)  # fmt: skip
+def test_who_wrote_it_is_kept(line: str, identifier: str, pid: int, at: float | None) -> None:
+    found = unwrapped(line)
+    assert (found.text, found.identifier, found.pid, found.time) == (MESSAGE, identifier, pid, at)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"level":50,"time":1704164645678,"msg":"x","name":"streaming"}',
+        '{"ts":"2024-01-02T03:04:05.678Z","pid":7,"tid":"abc","lvl":"WARN","msg":"x"}',
+        '{"timestamp":"x","message":"y","error_severity":"ERROR"}',
+        "{", "[]", '{"MESSAGE":{}}', '{"MESSAGE":[300]}', '"', "- '", "``", "<30>1 ", "&#99999999999;", "[1.000000] ", "{" * 9000,
+    ],
+)  # fmt: skip
+def test_what_programs_write_themselves_and_halves_stay(line: str) -> None:
+    assert unwrapped(line).text == line[: len(unwrapped(line).text)]
+
+
+def test_a_number_before_each_line_of_redis_is_its_own() -> None:
+    lines = [f"{number}:M 02 Jan 2024 03:04:05.678 # Error trying to save the DB: Permission denied" for number in (1, 2)]
+    assert roots({"where": "docker logs redis"}, "\n".join(lines)) == {"redis_misconf_disk"}
