@@ -20,7 +20,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import before, uncounted, unwrapped, without_count
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import are_counted, before, unwrapped, without_count
 
 DEPLOYMENTS = ("systemd", "docker")
 # Mastodon's own version: a fork writes it behind a plus sign ("hometown 1.0.6+3.5.2").
@@ -220,7 +220,7 @@ def _unquoted(lines: t.Iterable[bytes]) -> t.Iterator[bytes]:
     if len(written) == 1 and _NPM.match(written[0]):
         margin = b""
     written = [line[len(margin) :] for line in written]
-    counted = uncounted(written)
+    counted = are_counted(written)
     dated = before([without_count(line) for line in written] if counted else written)
     for line in itertools.chain(first, several):
         inner = line[len(margin) :] if line.startswith(margin) else line

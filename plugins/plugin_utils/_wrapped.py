@@ -51,7 +51,7 @@ _ENTITY = re.compile(r"&(?:quot|apos|gt|lt|amp|#0?39|#x27);")
 _AROUND = frozenset("container container_name container_id kubernetes docker pod pod_name namespace _source stream".split())
 _KEPT = re.compile(r'"(?:MESSAGE|container\w*|kubernetes|docker|pod\w*|namespace|_source|stream)" ?:')  # in every such record
 _BEGINNINGS = frozenset("0123456789[< ")
-_COUNTED = re.compile(rb"\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
+_COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,])\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
 
 
 def unwrapped(text: str) -> Stripped:
@@ -134,7 +134,7 @@ def before(lines: list[bytes]) -> re.Pattern[bytes] | None:
     return next((pattern for pattern in _BEFORE if all(map(pattern.match, lines))), None)
 
 
-def uncounted(lines: list[bytes]) -> bool:
+def are_counted(lines: list[bytes]) -> bool:
     """Whether these first lines have the numbers of grep -n, cat -n or an editor before them."""
     numbers = [int(found[1]) if found else 0 for found in map(_COUNTED.match, lines)]
     return len(numbers) > 1 and numbers[0] > 0 and all(one < other for one, other in zip(numbers, numbers[1:]))
