@@ -27,6 +27,7 @@ _SYSLOG = re.compile(r"<\d{1,3}>1 (\S{1,40}) \S{1,255} (\S{1,48}) (\d{1,8}|-) \S
 # journalctl -o short-unix and short-monotonic; the kernel has no process there.
 _SECONDS = re.compile(r"(?:(\d{10}\.\d{6})|\[ *\d{1,9}\.\d{6}\]) [\w.-]{1,255} ([\w@./:()-]{1,120})\[(\d{1,8})\]: ")
 _FIELD = re.compile(r" {4}MESSAGE=")  # of journalctl -o verbose
+_STEP = re.compile(r"#\d{1,3} (?:\d{1,6}\.\d{1,3} |(?=ERROR))")  # of docker build
 # grep in several files. One space is what a program writes behind the name of a file.
 _FILE = re.compile(
     r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:\d{1,9}\1(?!\d\d:)|(?=\S| {2}))"
@@ -50,7 +51,7 @@ _BEFORE = tuple(
 _ENTITY = re.compile(r"&(?:quot|apos|gt|lt|amp|#0?39|#x27);")
 _AROUND = frozenset("container container_name container_id kubernetes docker pod pod_name namespace _source stream".split())
 _KEPT = re.compile(r'"(?:MESSAGE|container\w*|kubernetes|docker|pod\w*|namespace|_source|stream)" ?:')  # in every such record
-_BEGINNINGS = frozenset("0123456789[< ")
+_BEGINNINGS = frozenset("0123456789[<# ")
 _COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,])\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
 
 
@@ -84,7 +85,7 @@ def _dated(text: str) -> Stripped | None:
         return found._replace(time=float(seconds[1])) if seconds[1] else found
     if table:
         return strip_prefix(table[2].replace('""', '"'))
-    for pattern in (_RUNTIME, _LOKI, _FIELD):
+    for pattern in (_RUNTIME, _LOKI, _FIELD, _STEP):
         around = pattern.match(text)
         if around:
             return strip_prefix(text[around.end() :])

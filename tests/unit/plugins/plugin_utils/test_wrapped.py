@@ -36,6 +36,7 @@ AROUND: dict[str, Callable[[str, int], str]] = {
     "logcli of Loki": lambda line, _number: f'2024-01-02T03:04:05Z {{container="web"}} {line}',
     "a collector's JSON": lambda line, _number: json.dumps({"message": line, "kubernetes": {"container_name": "x"}}),
     "a container manager's CSV": lambda line, _number: f"2024/01/02 03:04:05,stdout,{doubled(line, chr(34))}",
+    "docker build": lambda line, number: f"#12 {number}.345 {line}",
     "docker logs -t": lambda line, number: f"2024-01-02T03:04:05.{number:09d}Z {line}",
     "an ISO date": lambda line, _number: f"2024-01-02T03:04:05.123Z {line}",
     "a date with a zone and nothing behind": lambda line, _number: f"2024-01-02 03:04:05.123456+00:00{line}",
