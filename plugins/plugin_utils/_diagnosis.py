@@ -203,7 +203,7 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     expired, behind = known.expired.get(node), known.behind.get(node)
 
     def localized(texts: dict[str, str], *, line: bool = False) -> dict[str, str]:
-        rendered = {language: scope.text(text) for language, text in texts.items()}
+        rendered = {language: scope.told(text) for language, text in texts.items()}
         return {language: clean_line(text) if line else text for language, text in rendered.items()}
 
     def shown(other: Node) -> str:
@@ -315,7 +315,7 @@ def _host(
 
 
 def _waived(name: str, waiver: Waiver, scope: Scope, issue: KnownIssue) -> dict[str, t.Any]:
-    title = {language: clean_line(scope.text(text)) for language, text in issue.title.items()}
+    title = {language: clean_line(scope.told(text)) for language, text in issue.title.items()}
     return {"id": name, "reason": waiver.reason, "until": waiver.until, "title": title}
 
 

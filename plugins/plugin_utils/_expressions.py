@@ -278,6 +278,20 @@ class Scope:
         except Exception:  # as above
             return ""
 
+    def told(self, source: str) -> str:
+        """Title and advice, which need no fact: services that nobody looked at are none, and the text names the usual ones."""
+        known, self._names = self._names, {**self._names, "units": self._known_units}
+        try:
+            return self.text(source)
+        finally:
+            self._names = known
+
+    def _known_units(self, role: str) -> list[t.Any]:
+        try:
+            return self.units(role)
+        except jinja2.UndefinedError:
+            return []
+
     def has(self, path: str) -> bool:
         """Whether a fact of this path is there. null counts as there: it is an answer."""
         value: t.Any = self._facts

@@ -8,6 +8,7 @@ Titles, advice and sources in both languages and a fix or the reason for having 
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._expressions import Scope
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._known_issue import check_expressions
 
 ROOT = Path(__file__).parents[2]
@@ -93,3 +95,15 @@ def test_each_explains_what_people_see(name: str) -> None:
         """.split()
     )
     assert ("web_errors_5xx" in CATALOGUE[name].explains) == (name not in quiet)
+
+
+def test_what_is_told_has_no_holes_where_only_lines_are_known() -> None:
+    """A value that nobody knows of pasted lines leaves two spaces, or one before a sign."""
+    facts = {"schema": 1, "install": {}, "logs": {"alone": True, "signatures": {}}, "probes": {"logs": {"state": "ok"}}}
+    for name, issue in CATALOGUE.items():
+        if issue.signatures or issue.alone:
+            scope = Scope(facts, name)
+            told = [issue.title, issue.advice, issue.no_fix or {}]
+            for language, source in [pair for text in told for pair in text.items()]:
+                text = scope.told(source)
+                assert text and not re.search(r"\S  \S| [)\]]|(?<!\.) \.(?:\s|$)|\( | ,|\]\[", text), (name, language, text)
