@@ -23,10 +23,11 @@ _NGINX_UPSTREAM = re.compile(
 # nginx's own (its location does not fall back to Puma), and a file that every checkout has (the root is wrong).
 _NGINX_FILE = re.compile(
     r'open\(\) "(?:[^"]*/(public/(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/)'
-    r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.|emoji/(?=[0-9a-f-]{4,40}\.svg\"))"
+    r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.)"
     r"|(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html/"
-    r'(\.well-known/webfinger|api/v\d/|auth/sign_in|nodeinfo/2|users/(?=[^/"]{1,60}/inbox)))[^"]*" failed \(2: '
+    r'(\.well-known/webfinger|api/v\d/instance|auth/sign_in|users/(?=[^/"]{1,60}/inbox)))[^"]*" failed \(2: '
 )
+_NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
@@ -149,7 +150,8 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     if message.count('" failed (') > 1:  # a path that reads like an answer of the operating system
         return "", {}
     file = _NGINX_FILE.match(text)
-    text = _NGINX_QUOTED.sub(f'"…/{next(filter(None, file.groups()))}…"' if file else '"…"', text)
+    told = file and (file.group(3) is None or _NGINX_NAMED.search(rest))
+    text = _NGINX_QUOTED.sub(f'"…/{next(filter(None, file.groups()))}…"' if file and told else '"…"', text)
     fields: Dict[str, Any] = {}
     server = _NGINX_SERVER.match(rest)
     if server:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 
-_SECTION = re.compile(r"-{4} (\w+)(?: \(\d+\))? -{4}\s*\Z")
-_TAKEN = re.compile(r"\s*Queues: (\w[\w:, ]*)")
+_SECTION = re.compile(r"-{4} (\w+)(?: \((\d{1,6})\))? -{4}\s*\Z")
+_TAKEN = re.compile(r"\s*Queues: *(.*)")  # a long list goes on in the next lines
+_OTHER = re.compile(r"\s*(?:[A-Z]\w*:\s|\Z|\S+:\d+:\w+)")
 _QUEUE = re.compile(r"(\w+) +[1-9]\d* +\d[\d.]*\s*\Z")
 
 
@@ -22,6 +23,8 @@ class Sidekiqmon:
     def __init__(self) -> None:
         self._section = ""
         self._taken: set[str] = set()
+        self._listing = False
+        self._unlisted = 0  # processes whose queues are not shown
 
     def told(self, text: str) -> str:
         """Of a queue with jobs that none of the processes takes: what Mastodon's own dashboard says of it. Else empty."""
@@ -30,8 +33,12 @@ class Sidekiqmon:
             self._section = section[1]
             if self._section == "Processes":
                 self._taken.clear()
+                self._unlisted = int(section[2] or 0)
         taken = _TAKEN.match(text) if self._section == "Processes" else None
-        if taken:
-            self._taken.update(part.partition(":")[0].strip() for part in taken[1].split(","))
-        queue = _QUEUE.match(text) if self._section == "Queues" and self._taken else None
+        self._listing = taken is not None or self._listing and section is None and _OTHER.match(text) is None
+        self._unlisted -= taken is not None
+        if self._listing:
+            names = taken[1] if taken else text
+            self._taken.update(part.partition(":")[0].strip() for part in re.split("[,;]", names[:1000]))
+        queue = _QUEUE.match(text) if self._section == "Queues" and self._taken and not self._unlisted else None
         return f"No Sidekiq process running for the {queue[1]} queue" if queue and queue[1] not in self._taken else ""

@@ -18,11 +18,12 @@ import typing as t
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, strip_prefix
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import shows
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-_RUNTIME = re.compile(rf"{_DATE} (?:stdout|stderr) [FP] ")
-_LOKI = re.compile(rf"{_DATE}\s+\{{[^{{}}]{{1,500}}\}}\s+")
-_CSV = re.compile(rf'{_DATE},(?:stdout|stderr),("?)(.*)\1\s*\Z', re.DOTALL)
+_RUNTIME = re.compile(rf"({_DATE}) (?:stdout|stderr) [FP] ")
+_LOKI = re.compile(rf"({_DATE})\s+\{{[^{{}}]{{1,500}}\}}\s+")
+_CSV = re.compile(rf'({_DATE}),(?:stdout|stderr),("?)(.*)\2\s*\Z', re.DOTALL)
 _SYSLOG = re.compile(r"<\d{1,3}>1 (\S{1,40}) \S{1,255} (\S{1,48}) (\d{1,8}|-) \S{1,32} (?:-|\[.{0,500}?\]) ?")
 # journalctl -o short-unix and short-monotonic; the kernel has no process there.
 _SECONDS = re.compile(r"(?:(\d{10}\.\d{6})|\[ *\d{1,9}\.\d{6}\]) [\w.-]{1,255} ([\w@./:()-]{1,120})\[(\d{1,8})\]: ")
@@ -30,7 +31,7 @@ _FIELD = re.compile(r" {4}MESSAGE=")  # of journalctl -o verbose
 _STEP = re.compile(r"#\d{1,3} (?:\d{1,6}\.\d{1,3} |(?=ERROR))")  # of docker build
 # grep in several files. One space is what a program writes behind the name of a file.
 _FILE = re.compile(
-    r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:\d{1,9}\1(?!\d\d:)|(?=\S| {2}))"
+    r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:(?!\d{4}-\d\d-)\d{1,9}\1(?!\d\d:)|(?=\S| {2}))"
 )
 _NAMED = re.compile(r"(?:\[([\w.-]{1,60})\]|\d{1,3}\|([\w.-]{1,60}))(?=\s+\| )")  # podman-compose; pm2
 # A line as a string of JSON or YAML (Ansible's stdout_lines), or as code in a text.
@@ -49,10 +50,13 @@ _BEFORE = tuple(
     )
 )
 _ENTITY = re.compile(r"&(?:quot|apos|gt|lt|amp|#0?39|#x27);")
+# Keys of those who collect, and of programs that write JSON themselves, in which an error has keys of its own.
 _AROUND = frozenset("container container_name container_id kubernetes docker pod pod_name namespace _source stream".split())
-_KEPT = re.compile(r'"(?:MESSAGE|container\w*|kubernetes|docker|pod\w*|namespace|_source|stream)" ?:')  # in every such record
+_OWN = frozenset("level severity logger record error err exception stack stacktrace ts time".split())
+_SERVED = re.compile(r"(?!user@|docker\.|containerd\.|podman\.)(.+)\.service")
+_KEPT = re.compile('"(?:MESSAGE|%s)" ?:' % "|".join(sorted(_AROUND)))
 _BEGINNINGS = frozenset("0123456789[<# ")
-_COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,])\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
+_COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,]|\d{4}-\d\d-\d\d)\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
 
 
 def unwrapped(text: str) -> Stripped:
@@ -84,8 +88,12 @@ def _dated(text: str) -> Stripped | None:
         found = _told(text[seconds.end() :], "", seconds[2], seconds[3])
         return found._replace(time=float(seconds[1])) if seconds[1] else found
     if table:
-        return strip_prefix(table[2].replace('""', '"'))
-    for pattern in (_RUNTIME, _LOKI, _FIELD, _STEP):
+        return _at(strip_prefix(table[3].replace('""', '"')), table[1])
+    for pattern in (_RUNTIME, _LOKI):
+        around = pattern.match(text)
+        if around:
+            return _at(strip_prefix(text[around.end() :]), around[1])
+    for pattern in (_FIELD, _STEP):
         around = pattern.match(text)
         if around:
             return strip_prefix(text[around.end() :])
@@ -100,9 +108,12 @@ def _of_string(quoted: str | None, listed: str | None, code: str | None) -> str:
         return quoted or ""
 
 
+def _at(line: Stripped, date: str) -> Stripped:
+    return line if line.time is not None else line._replace(time=strip_prefix(date.replace("/", "-") + " x[1]: ").time)
+
+
 def _told(message: str, date: str, name: str, pid: str) -> Stripped:
-    when = strip_prefix(date + " x[1]: ").time if date else None
-    return Stripped(message, when, name, int(pid) if pid.isdigit() else 0)
+    return _at(Stripped(message, None, clean_line(name, 120), int(pid) if re.fullmatch("[0-9]{1,8}", pid) else 0), date)
 
 
 def _of_json(text: str) -> Stripped | None:
@@ -113,17 +124,25 @@ def _of_json(text: str) -> Stripped | None:
         return None
     if not isinstance(record, dict):
         return None
-    message = record.get("MESSAGE")
+    message = record.get("MESSAGE")  # of the journal
     if isinstance(message, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in message):
         message = bytes(message).decode("utf-8", "replace")  # with colours in it, or not UTF-8
     if isinstance(message, str):
         name, unit = str(record.get("SYSLOG_IDENTIFIER") or ""), str(record.get("_SYSTEMD_UNIT") or "")
         clock, pid = str(record.get("__REALTIME_TIMESTAMP") or ""), str(record.get("_PID") or "")
-        served = unit.removesuffix(".service") if unit.endswith(".service") and name != "systemd" else name
-        found = _told(message[:LIMIT], "", served or "journal", pid)
-        return found._replace(time=int(clock) / 1e6) if clock.isdigit() and len(clock) < 20 else found
-    message = next((record[key] for key in ("log", "message", "MESSAGE", "msg", "line") if isinstance(record.get(key), str)), None)
-    return strip_prefix(message[: 4 * LIMIT]) if message is not None and _AROUND & record.keys() and "time" not in record else None
+        known = _SERVED.fullmatch(unit) if name != "systemd" else None
+        served = str(record.get("CONTAINER_NAME") or (known[1] if known else "") or name or "journal")
+        found = _told(_whole(message)[:LIMIT], "", served, pid)
+        return found._replace(time=int(clock) / 1e6) if re.fullmatch("[0-9]{10,17}", clock) else found
+    if not _AROUND & record.keys() or _OWN & {str(key).partition(".")[0] for key in record}:
+        return None
+    message = next((record[key] for key in ("log", "message", "msg", "line") if isinstance(record.get(key), str)), None)
+    return strip_prefix(_whole(message)[: 4 * LIMIT]) if message is not None else None
+
+
+def _whole(text: str) -> str:
+    r"""Without halves of characters, which JSON can hold ("\ud800") and nothing can write."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def before(lines: list[bytes]) -> re.Pattern[bytes] | None:
@@ -137,6 +156,8 @@ def before(lines: list[bytes]) -> re.Pattern[bytes] | None:
 
 def are_counted(lines: list[bytes]) -> bool:
     """Whether these first lines have the numbers of grep -n, cat -n or an editor before them."""
+    if any(shows(line.decode("utf-8", "replace")) for line in lines):
+        return False
     numbers = [int(found[1]) if found else 0 for found in map(_COUNTED.match, lines)]
     return len(numbers) > 1 and numbers[0] > 0 and all(one < other for one, other in zip(numbers, numbers[1:]))
 

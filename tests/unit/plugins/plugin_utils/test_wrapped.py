@@ -18,7 +18,7 @@ import yaml
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import unwrapped
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import are_counted, unwrapped
 
 CATALOGUE = _catalogue.load()
 SIGNATURES = _catalogue.signatures(CATALOGUE)
@@ -115,6 +115,7 @@ def test_who_wrote_it_is_kept(line: str, identifier: str, pid: int, at: float | 
         '{"level":50,"time":1704164645678,"msg":"x","name":"streaming"}',
         '{"ts":"2024-01-02T03:04:05.678Z","pid":7,"tid":"abc","lvl":"WARN","msg":"x"}',
         '{"timestamp":"x","message":"y","error_severity":"ERROR"}',
+        '{"level":"error","ts":"x","msg":"y","namespace":"mastodon","error":"z"}',
         "{", "[]", '{"MESSAGE":{}}', '{"MESSAGE":[300]}', '"', "- '", "``", "<30>1 ", "&#99999999999;", "[1.000000] ", "{" * 9000,
     ],
 )  # fmt: skip
@@ -125,3 +126,28 @@ def test_what_programs_write_themselves_and_halves_stay(line: str) -> None:
 def test_a_number_before_each_line_of_redis_is_its_own() -> None:
     lines = [f"{number}:M 02 Jan 2024 03:04:05.678 # Error trying to save the DB: Permission denied" for number in (1, 2)]
     assert roots({"where": "docker logs redis"}, "\n".join(lines)) == {"redis_misconf_disk"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"MESSAGE":"x","_PID":"\\u00b2","__REALTIME_TIMESTAMP":"\\u00b2"}',
+        '{"MESSAGE":"x","__REALTIME_TIMESTAMP":"9999999999999999999"}',
+        '{"MESSAGE":"\\ud800","SYSLOG_IDENTIFIER":"\\ud800\\n"}',
+    ],
+)
+def test_what_json_can_hold_and_nobody_means(line: str) -> None:
+    found = unwrapped(line)
+    assert (found.pid, found.time) == (0, None) and (found.text + found.identifier).encode() and "\n" not in found.identifier
+
+
+@pytest.mark.parametrize(
+    "around", ["2024-01-02T03:04:05.5Z stdout F x", '2024-01-02T03:04:05.5Z {a="b"} x', "2024/01/02 03:04:05.5Z,stderr,x"]
+)
+def test_their_time_is_kept(around: str) -> None:
+    assert (unwrapped(around).text, unwrapped(around).time) == ("x", 1704164645.5)
+
+
+def test_the_year_is_no_number_of_a_line() -> None:
+    assert unwrapped("postgresql.log.1-2024-01-02 03:04:05 UTC [7] FATAL:  x").text.startswith("2024-")
+    assert not are_counted([b"2023-12-31T23:59:59.678Z pid=7 x", b"2024-01-01T00:00:00.678Z pid=7 x"])
