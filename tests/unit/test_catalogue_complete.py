@@ -106,5 +106,5 @@ def test_what_is_told_has_no_holes_where_only_lines_are_known() -> None:
             told = [issue.title, issue.advice, issue.no_fix or {}]
             for language, source in [pair for text in told for pair in text.items()]:
                 text = scope.told(source)
-                hole = re.search(r"\S  \S| [)\]]|(?<!\.) \.(?:\s|$)|\( | ,|\]\[|systemctl (?:start|restart)\.", text)
+                hole = re.search(r"\S  \S| [)\]]|(?<!\.) \.(?:\s|$)|\( | ,|\]\[", text)
                 assert text and not hole, (name, language, text)
