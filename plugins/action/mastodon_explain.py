@@ -47,8 +47,7 @@ class ActionModule(PlayAction):
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue)
         facts = _facts(options, _catalogue.signatures(catalogue))
-        # No server is behind the lines: a command of the report is for the reader's own inventory.
-        run = {**_this_run.described(now, facts), "start": {"lines": True}}
+        run = _this_run.described(now, facts, lines=True)
         diagnosis = _diagnosis.diagnose(facts, catalogue, waivers=waivers, now=now, run=run)
         result["diagnosis"] = wrap_var(diagnosis)  # type: ignore[no-untyped-call]
 

@@ -211,6 +211,7 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
         return other[1] if other[0] == place else f"{where}/{other[1]}"
 
     title = localized(issue.title, line=True)
+    fix, undecided = _remedy(issue, scope)
     finding: dict[str, t.Any] = {
         "id": name,
         "state": "found",
@@ -222,11 +223,10 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
         "title": {language: text or name.replace("_", " ") for language, text in title.items()},
         "evidence": told,
         "advice": localized(issue.advice),
-        "fix": _remedy(issue, scope),
+        "fix": fix,
         "sources": list(issue.sources),
     }
-    fix = finding["fix"]
-    if issue.no_fix and not (fix and fix.get("judged", True)):
+    if issue.no_fix and not undecided and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     notes = []
     if meant := in_containers(scope.text("{{ install.compose.directory }}"), finding["advice"].get("en", "")):
@@ -253,22 +253,24 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     return finding
 
 
-def _remedy(issue: KnownIssue, scope: Scope) -> dict[str, t.Any] | None:
-    """The first alternative that is known to hold; options whose text is empty here are left out."""
+def _remedy(issue: KnownIssue, scope: Scope) -> tuple[dict[str, t.Any] | None, bool]:
+    """The first alternative that is known to hold, without options whose text is empty here; else whether one of them might."""
+    undecided = False
     for remedy in issue.fix:
         try:
             if remedy.when is not None and not scope.condition(remedy.when):
                 continue
         except Undecided:
-            continue  # nothing is changed on a guess
+            undecided = True  # nothing is changed on a guess
+            continue
         fix: dict[str, t.Any] = {"name": remedy.name, "impact": remedy.impact}
         options = {name: scope.text(text) for name, text in remedy.options.items()}
         if any(options.values()):
             fix["options"] = {name: text for name, text in options.items() if text}
         if not remedy.judged:
             fix["judged"] = False
-        return fix
-    return None
+        return fix, False
+    return None, undecided
 
 
 def _host(

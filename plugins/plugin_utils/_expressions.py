@@ -271,20 +271,19 @@ class Scope:
 
     def text(self, source: str, item: t.Any = None) -> str:
         """A rendered text, cleaned; empty when these facts do not allow it."""
-        if "{" not in source:
-            return clean_text(source)
-        try:
-            return clean_text(_template(source).render(self._names, item=item))
-        except Exception:  # as above
-            return ""
+        return self._rendered(source, item=item)
 
     def told(self, source: str) -> str:
         """Title and advice, which need no fact: services that nobody looked at are none, and the text names the usual ones."""
-        known, self._names = self._names, {**self._names, "units": self._known_units}
+        return self._rendered(source, units=self._known_units)
+
+    def _rendered(self, source: str, **also: t.Any) -> str:
+        if "{" not in source:
+            return clean_text(source)
         try:
-            return self.text(source)
-        finally:
-            self._names = known
+            return clean_text(_template(source).render(self._names, **also))
+        except Exception:  # as in items
+            return ""
 
     def _known_units(self, role: str) -> list[t.Any]:
         try:

@@ -36,7 +36,7 @@ _NGINX_REST = re.compile(
     r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.DOTALL
 )  # fmt: skip
 # Too many requests, and the program that sent them.
-_REFUSED = re.compile(r'([0-9A-Fa-f:.]{2,45}) \S+ \S+ \[[^\]]*\] "[^"]*" 429 \S+ "[^"]*" "([^"]{1,500})"')
+_REFUSED = re.compile(r'\b([0-9A-Fa-f:.]{2,45}) \S{1,64} \S{1,64} \[[^\]]{1,64}\] "[^"]*" 429 \S{1,20} "[^"]*" "([^"]{1,500})"')
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 _MOST_FIRST = 50

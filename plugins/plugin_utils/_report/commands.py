@@ -35,7 +35,9 @@ def roll_back(run: Run, host: str, run_id: str) -> str:
 def _command(run: Run, playbook: str, host: str, extra: list[str]) -> str:
     start = run.get("start") or {}
     inventory = [clean_line(name, 300) for name in start.get("inventory", ())]
-    limit = "" if start.get("lines") else clean_line(host, 80)
+    limit = clean_line(host, 80)
+    if start.get("lines"):  # the server is in an inventory of the reader's
+        inventory, limit = ["INVENTORY"], ""
     variables = " ".join(f"-e {value}" for value in extra)
     if start.get("make") and len(inventory) == 1:
         words = [clean_line(start["make"], 300), playbook, _variable("INVENTORY", inventory[0]), _variable("LIMIT", limit)]

@@ -18,8 +18,8 @@ def test_the_inventory_of_the_run_goes_along():
     assert commands.roll_back(BY_HAND, "web1", "r-1") == (
         "ansible-playbook fediops.mastodon.rollback -i my.yml -i web2, -e run=r-1 --limit web1"
     )
-    lines = {"start": {"lines": True}}  # of explain: what it calls a host is a file of lines
-    assert commands.remediate(lines, "x.log", "start_services", "start") == "ansible-playbook fediops.mastodon.remediate"
+    lines = {"start": {"lines": True}}
+    assert commands.remediate(lines, "x.log", "start_services", "start") == "ansible-playbook fediops.mastodon.remediate -i INVENTORY"
     assert commands.remediate({}, "web1", "start_services", "start") == "ansible-playbook fediops.mastodon.remediate --limit web1"
 
 
