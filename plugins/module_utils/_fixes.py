@@ -70,7 +70,6 @@ NOT_IN_CONTAINERS = {
     "copy_assets": _IMAGE,
     "install_media_tools": _IMAGE,
     "set_stop_timeout": _COMPOSE_FILE,
-    "allow_writes": _COMPOSE_FILE,
 }
 _OTHER = (
     "this fix was made for services of systemd and files of the host",
@@ -78,7 +77,8 @@ _OTHER = (
 )
 # They know containers of a compose project, or have to do with the host alone. Whatever is not named here is refused, also a new fix.
 _OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
-                           "tune_concurrency", "convert_encoding", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues"))
+                           "tune_concurrency", "convert_encoding", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues",
+                           "allow_writes"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

@@ -223,6 +223,27 @@ def test_an_eviction_policy_of_the_command_line(project: Project, tmp_path: Path
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("what", ["volume", "root"])
+def test_what_the_compose_file_makes_read_only_is_writable_by_an_override(project: Project, what: str, tmp_path: Path) -> None:
+    if what == "volume":
+        old, new = "${MEDIA}:/mastodon/public/system", f"{project.media}:/mastodon/public/system:ro"
+    else:
+        old, new = "    init: true\n    command: bundle", "    init: true\n    read_only: true\n    command: bundle"
+    override = project.directory / "docker-compose.override.yml"
+    with edited(project, old, new):
+        project.wait_for_web()
+        before = [project.inspect(service)["Id"] for service in APP]
+        try:
+            host = cured(project, tmp_path, "sandbox_read_only")
+            project.ready()
+            assert [project.inspect(service)["Id"] for service in APP] != before
+            back(project, tmp_path, host)
+            assert not override.exists() and project.inspect("web")["HostConfig"]["ReadonlyRootfs"] == (what == "root")
+        finally:
+            override.unlink(missing_ok=True)
+
+
+@pytest.mark.thorough
 def test_redis_gets_its_volume_back(project: Project, tmp_path: Path) -> None:
     volume = next(Path(mount["Source"]) for mount in project.inspect("redis")["Mounts"] if mount["Destination"] == "/var/lib/redis")
     owner, mode = volume.stat().st_uid, volume.stat().st_mode & 0o7777

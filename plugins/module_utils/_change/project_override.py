@@ -45,33 +45,58 @@ def command_of(unit: dict[str, Any]) -> str:
     return shlex.join(unit["_command"])
 
 
-def prepared(change: Change, unit: dict[str, Any], command: str, advice: str) -> Override:
+def of_command(change: Change, unit: dict[str, Any], command: str, advice: str) -> Override:
     """Another command for the service of a container, in effect when it is made anew; Refused where compose would not read it.
 
     `advice`: the same by hand, without what else the command holds, which may be passwords ("add -q pull to").
     """
-    told = change.install["compose"]
-    path = told["directory"] + "/" + OUR_OVERRIDE
     by_hand = "%s the command of the service %s in the compose file, then docker compose up -d" % (advice, unit["service"])
+    base, text = _base(change, by_hand)
+    if _has_variables(text):
+        raise Refused("a command in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
+    shown = "%s: %s its command" % (unit["service"], advice)
+    return _prepared(change, {unit["service"]: {"command": shlex.split(command)}}, base, by_hand, shown)
+
+
+def of_mounts(change: Change, services: dict[str, dict[str, list[str]]], paths: list[str], by_hand: str) -> Override:
+    """Other mounts for services: {service: {"volumes": [...], "tmpfs": [...]}}. `paths`: where what the compose file mounts is in them.
+
+    Compose takes two mounts of the same path for one, and of two files the later one's.
+    """
+    base, text = _base(change, by_hand)
+    if any(_VARIABLE.search(line) for line in text.splitlines() if any(path in line for path in paths)):
+        raise Refused("a volume in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
+    shown = "\n".join("%s: %s: %s" % (service, kind, ", ".join(each)) for service, told in services.items() for kind, each in told.items())
+    return _prepared(change, services, base, by_hand, shown)
+
+
+def _base(change: Change, by_hand: str) -> tuple[str, str]:
+    """Path and text of the compose file, where an override of ours would be read."""
+    told = change.install["compose"]
     if not project.finds_files_itself(told):
         raise Refused("docker compose up -d in %s would not take the files that the containers were made with and one of ours: %s" % (
             told["directory"], by_hand))
+    base = os.path.join(told["directory"], told["files"][0])
+    return base, change.text(base) or ""
+
+
+def _prepared(change: Change, services: dict[str, dict[str, list[str]]], base: str, by_hand: str, shown: str) -> Override:
+    path = change.install["compose"]["directory"] + "/" + OUR_OVERRIDE
     said = _ours(change.text(path))
     if said is None:
         raise Refused("%s is yours: %s" % (path, by_hand))
-    base = os.path.join(told["directory"], told["files"][0])
-    text = change.text(base) or ""
-    if _has_variables(text):
-        raise Refused("a command in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
-    version = _VERSION.search(text)
+    version = _VERSION.search(change.text(base) or "")
     if version:
         said["version"] = version.group(1)  # compose 1 demands the same one of all files
-    # What looks like a variable to compose is none.
-    said.setdefault("services", {})[unit["service"]] = {"command": [word.replace("$", "$$") for word in shlex.split(command)]}
-    # As open or closed as the compose file, from which the command is.
+    for service, told in services.items():
+        ours = said.setdefault("services", {}).setdefault(service, {})
+        for key, words in told.items():
+            words = [word.replace("$", "$$") for word in words]  # what looks like a variable to compose is none
+            before = [word for word in ours.get(key, []) if word not in words]
+            ours[key] = words if key == "command" else before + words
+    # As open or closed as the compose file, from which the words are.
     status = os.stat(base)
     owner = Owner("", status.st_uid, status.st_gid, "", "")
-    shown = "%s: %s its command" % (unit["service"], advice)
     return Override(path, OURS + json.dumps(said, indent=2) + "\n", status.st_mode & 0o777, owner, ("", shown))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import drop_in, units
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _container_writes
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
 
 TOPIC = "writes"
@@ -30,6 +31,9 @@ def fix(change: Change) -> None:
                           % each["path"])
         if each["path"] in NEVER or not each["path"].startswith("/"):
             raise Refused("%s is not opened to a service; move the media to a directory of their own (PAPERCLIP_ROOT_PATH)" % each["path"])
+    if "compose" in change.install:
+        _container_writes.allow(change, found)
+        return
     every = sorted({each["path"] for each in found})
     for unit in change.units("web", "sidekiq"):
         # One that does not run has no mount namespace to look into, but the same sandbox as those that do.
@@ -50,6 +54,8 @@ def _line(path: str) -> str:
 
 def check(change: Change) -> str:
     install = change.install
+    if "compose" in install:
+        return _container_writes.still_read_only(change)
     for unit in change.step["services"].get("restart", []):
         pid = units.properties(change.host, unit, "MainPID").get("MainPID", "0")
         table = mount_table(change.host.maybe("/proc/%s/mountinfo" % pid, 4 << 20) or "")

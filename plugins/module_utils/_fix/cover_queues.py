@@ -76,7 +76,7 @@ def _command_of(change: Change, unit: dict[str, Any]) -> str:
 
 def _set_command(change: Change, unit: dict[str, Any], command: str, advice: str) -> None:
     if "compose" in change.install:
-        override = project_override.prepared(change, unit, command, advice)  # before anything is written down
+        override = project_override.of_command(change, unit, command, advice)  # before anything is written down
         with project.made_anew(change, [unit]):
             project_override.write(change, override)
     else:

@@ -138,7 +138,7 @@ def _write_command(change: Change, target: Target) -> None:
         if "--maxmemory-policy" not in (word.lower(), words[at - 1].lower() if at else ""):
             kept.append(word)
     command = shlex.join([*kept, "--maxmemory-policy", WANTED])
-    project_override.write(change, project_override.prepared(change, unit, command, "put --maxmemory-policy %s into" % WANTED))
+    project_override.write(change, project_override.of_command(change, unit, command, "put --maxmemory-policy %s into" % WANTED))
 
 
 def _set(target: Target, policy: str) -> None:

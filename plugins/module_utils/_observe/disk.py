@@ -75,8 +75,8 @@ def _of_container(unit: dict[str, Any], install: dict[str, Any]) -> list[tuple[s
     return places
 
 
-def mount_table(text: str) -> list[tuple[str, str, bool]]:
-    """(mount point, type, read-only) of /proc/PID/mountinfo, in its order."""
+def mount_table(text: str, filesystems: bool = False) -> list[tuple[str, str, bool]]:
+    """(mount point, type, read-only) of /proc/PID/mountinfo, in its order. `filesystems`: read-only wherever they are mounted."""
     table = []
     for line in text.splitlines():
         fields = line.split(" ")
@@ -84,7 +84,8 @@ def mount_table(text: str) -> list[tuple[str, str, bool]]:
             continue
         kind = fields[fields.index("-") + 1]
         point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
-        table.append((point, kind, "ro" in fields[5].split(",") or "ro" in fields[-1].split(",")))
+        here = "ro" in fields[5].split(",") and not filesystems
+        table.append((point, kind, here or "ro" in fields[-1].split(",")))
     return table
 
 

@@ -43,19 +43,24 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_only(host: Host, install: dict[str, Any]) -> list[dict[str, Any]]:
-    """Where a running unit cannot write although the app must: read-only in the mount namespace of its process."""
+    """Where a running unit cannot write although the app must: read-only in the mount namespace of its process.
+
+    From inside of a container the mounts of the host cannot be seen, but those of the container tell of the filesystems behind them.
+    """
     found = []
+    contained = install["deployment"] == "docker"
     here = mount_table(host.maybe("/proc/self/mountinfo", 4 << 20) or "")
     for unit in install["units"]:
         if unit["role"] not in ("web", "sidekiq") or "pid" not in unit:
             continue
-        there = mount_table(host.maybe("/proc/%d/mountinfo" % unit["pid"], 4 << 20) or "")
+        text = host.maybe("/proc/%d/mountinfo" % unit["pid"], 4 << 20) or ""
+        there, outside = mount_table(text), mount_table(text, filesystems=True) if contained else here
         for path in (install["media_root"], install["root"] + "/tmp"):
             real = host.real(path)
             if there and host.is_dir(real):
                 mount, _kind, read_only = mount_of(real, there)
                 if read_only:
-                    found.append({"unit": unit["name"], "path": real, "mount": mount, "host_read_only": mount_of(real, here)[2]})
+                    found.append({"unit": unit["name"], "path": real, "mount": mount, "host_read_only": mount_of(real, outside)[2]})
     return found
 
 

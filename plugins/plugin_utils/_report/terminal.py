@@ -143,7 +143,7 @@ class Page:
             more = [text("and_more", self.language, n=len(effects) - _MOST_EXPLAINED)] if len(effects) > _MOST_EXPLAINED else []
             self.field("explains", " · ".join([*effects[:_MOST_EXPLAINED], *more]))
         if finding.get("note"):
-            self.field("waived", finding["note"][self.language])
+            self.field("note", finding["note"][self.language])
         self.field("fix", *filter(None, (finding["advice"][self.language], (finding.get("no_fix") or {}).get(self.language, ""))))
         if command:
             what, line = command.split(": ", 1)

@@ -20,6 +20,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "warning": ("warning", "alerte"),
     "unknown": ("unknown", "inconnu"),
     "waived": ("waived", "dérogation"),
+    "note": ("note", "note"),
     "recorded": ("recorded facts, host not asked", "faits enregistrés, hôte non interrogé"),
     # components
     "web": ("Web", "Web"),

@@ -42,7 +42,7 @@ def override(change: Change, folder: Path) -> dict[str, Any]:
 
 
 def write(change: Change, service: dict[str, Any], command: str) -> None:
-    project_override.write(change, project_override.prepared(change, service, command, "add -q a to"))
+    project_override.write(change, project_override.of_command(change, service, command, "add -q a to"))
 
 
 @pytest.mark.parametrize(("base", "version"), [("services: {}\n", {}), ("version: '2.4'\nservices: {}\n", {"version": "2.4"})])

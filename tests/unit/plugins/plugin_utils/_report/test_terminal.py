@@ -82,6 +82,12 @@ def test_waivers_are_shown():
     assert "- waived  disk_full  moves on Monday (until 2026-01-01)" in terminal.render(mixed(waivers=waivers))
 
 
+def test_a_note_is_no_waiver():
+    diagnosis = mixed()
+    diagnosis["hosts"]["web1"]["findings"][0]["note"] = {"en": "Where it runs.", "fr": "Là où ça tourne."}
+    assert re.search(r"(?m)^     note +Where it runs\.$", terminal.render(diagnosis))
+
+
 def test_a_cause_elsewhere_is_named():
     database = hosts.healthy()
     database["disk"] = hosts.broken()["disk"]
