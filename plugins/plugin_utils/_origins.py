@@ -66,7 +66,7 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r'\{"level":"\w+","ts":', "proxy"),
         (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
         (r"(?:pid=\d+ )?tid=\w+ ", "sidekiq"),
-        (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) [^\s=]|WARN {_UUID} ', "streaming"),
+        (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) (?!Visit https://yarn)[^\s=]|WARN {_UUID} ', "streaming"),
         (r'\{"level":"\w+","time":\d+,.{0,80}"name":"streaming"|\[ioredis\] |Error: (?:connect E|getaddrinfo E)', "streaming"),
         (r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d", "redis"),
         (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
