@@ -162,7 +162,7 @@ class Host:
 
     @contextlib.contextmanager
     def stored(self, path: str, keep_bytes: int, deadline: float) -> Iterator[Stored]:
-        """A file to be read anywhere in it; of a gzip the last ``keep_bytes`` of what is packed in it, with 0 as it is."""
+        """A file to be read anywhere in it; of a packed one the last ``keep_bytes`` of what is in it, with 0 as it is."""
         handle = self._open_regular(path)
         try:
             yield opened(handle, keep_bytes, min(deadline, self.deadline))

@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A log file opened once, plain or gzip: renamed, grown or emptied meanwhile, what is read is still that file, up to its end of then.
+"""A log file opened once, plain or packed: renamed, grown or emptied meanwhile, what is read is still that file, up to its end of then.
 
 ``window_of`` finds where the lines of a time begin without reading what is before.
 """
@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 
 from collections import deque
 from typing import Callable, Deque, Iterable, Iterator, Optional, Tuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, unpack
+
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 13  # looked at in one place while searching
 SMALL_BYTES = 1 << 18  # such a file is read whole
-UNPACKED_BYTES = 1 << 29  # of one gzip: some seconds
+UNPACKED_BYTES = 1 << 29  # of one packed file: some seconds
 JUMPS = 16  # how often the clock may have run backwards
 
 ReadAt = Callable[[int, int], bytes]  # (offset, length)
@@ -47,22 +48,22 @@ class Stored:
 
 
 def opened(handle: int, keep_bytes: int, deadline: float) -> Stored:
-    """Of a descriptor, which must stay open; of gzip the last ``keep_bytes`` are kept, unpacked, with 0 it stays packed."""
+    """Of a descriptor, which must stay open; of a packed file the last ``keep_bytes`` are kept, unpacked, with 0 it stays packed."""
     status = os.fstat(handle)
     file = Stored(lambda offset, length: os.pread(handle, length, offset), status.st_size, status.st_mtime)
-    if not keep_bytes or file.read_at(0, 2) != b"\x1f\x8b":
+    if not keep_bytes or not kind_of(file.read_at(0, HEAD_BYTES)):
         return file
     data, passed, reason = _unpacked(file.chunks(0), keep_bytes, deadline)
     return Stored(lambda offset, length: data[offset : offset + length], len(data), status.st_mtime, reason, passed)
 
 
 def _unpacked(packed: Iterable[bytes], keep_bytes: int, deadline: float) -> Tuple[bytes, int, str]:
-    """(the newest bytes, how many are before them, why the end is missing) of a gzip file."""
+    """(the newest bytes, how many are before them, why the end is missing) of a packed file."""
     ring: Deque[bytes] = deque()
     kept = total = 0
     reason = ""
     try:
-        for part in gunzip(packed, CHUNK_BYTES):
+        for part in unpack(packed, CHUNK_BYTES):
             ring.append(part)
             kept, total = kept + len(part), total + len(part)
             while kept - len(ring[0]) >= keep_bytes:
@@ -73,26 +74,6 @@ def _unpacked(packed: Iterable[bytes], keep_bytes: int, deadline: float) -> Tupl
     except ValueError as problem:
         reason = "the compressed file %s behind %d unpacked bytes" % (problem, total)
     return b"".join(ring), total - kept, reason
-
-
-def gunzip(packed: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Pieces of up to that size of gzip of one or several members. ValueError, behind the last good piece: "is damaged", "is cut off"."""
-    unpacker = zlib.decompressobj(31)
-    for data in packed:
-        while data:
-            if unpacker.eof:
-                data = data.lstrip(b"\0")  # noqa: PLW2901  padding between members
-                if not data:
-                    break
-                unpacker = zlib.decompressobj(31)
-            try:
-                part = unpacker.decompress(data, most_bytes)
-            except zlib.error:
-                raise ValueError("is damaged") from None
-            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail  # noqa: PLW2901
-            yield part
-    if not unpacker.eof:
-        raise ValueError("is cut off")
 
 
 def window_of(stored: Stored, newest: Callable[[bytes], Optional[float]], since: float) -> int:

@@ -2,22 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines of a log file that somebody gave us, gzip or plain, and files of many cases. Bounded. Private to this collection."""
+"""Lines of a log file that somebody gave us, packed or plain, and files of many cases. Bounded. Private to this collection."""
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import pathlib
 import re
 import typing as t
-import zlib
 
 import yaml
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import kind_of, unpack
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 MAX_BYTES = 1 << 30  # of a log, unpacked: some minutes of reading
+PIECE_BYTES = 1 << 16
 MAX_CASES_BYTES = 50_000_000
 LINE_BYTES = 32_768  # of a line that are kept; the rest of it is passed over
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,30 +38,31 @@ class Lines:
 
     def __iter__(self) -> t.Iterator[bytes]:
         total = 0
+        rest = b""
         try:
-            with _open(self._path) as stream:
-                while total < MAX_BYTES:
-                    line = stream.readline(LINE_BYTES)
-                    if not line:
-                        return
-                    total += len(line)
-                    yield line
-                    while line and not line.endswith(b"\n") and total < MAX_BYTES:
-                        line = stream.readline(LINE_BYTES)
-                        total += len(line)
-                self.truncated = f"only the first {MAX_BYTES >> 20} MiB were read"
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            self.truncated = f"the compressed file is damaged or cut off after {total} bytes: {clean_line(error, 120)}"
+            for piece in _pieces(self._path):
+                total += len(piece)
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from (line[:LINE_BYTES] for line in whole)
+                rest = rest[:LINE_BYTES]
+                if total >= MAX_BYTES:
+                    self.truncated = f"only the first {MAX_BYTES >> 20} MiB were read"
+                    break
+        except ValueError as problem:
+            self.truncated = f"the compressed file {problem} behind {total} unpacked bytes"
         except OSError as error:
             raise LogError(f"log {self._path} cannot be read: {error.strerror or error}") from None
+        if rest:
+            yield rest
 
 
-def _open(path: pathlib.Path) -> t.IO[bytes]:
+def _pieces(path: pathlib.Path) -> t.Iterator[bytes]:
     if not path.is_file():
         raise LogError(f"log {path} cannot be read: {'is not a file' if path.exists() else 'there is no such file'}")
     with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return t.cast("t.IO[bytes]", gzip.open(path)) if packed else path.open("rb")
+        head = stream.read(PIECE_BYTES)
+        read = itertools.chain([head], iter(lambda: stream.read(PIECE_BYTES), b""))
+        yield from unpack(read, PIECE_BYTES) if kind_of(head) else read
 
 
 class Case(t.NamedTuple):

@@ -38,7 +38,9 @@ _NGINX_REST = re.compile(
 # Too many requests, and the program that sent them.
 _REFUSED = re.compile(r'\b([0-9A-Fa-f:.]{2,45}) \S{1,64} \S{1,64} \[[^\]]{1,64}\] "[^"]*" 429 \S{1,20} "[^"]*" "([^"]{1,500})"')
 # Streams that a proxy asked the web process for; the streaming server knows them.
-_MISROUTED = re.compile(r'"GET /api/v1/streaming(?:/(?:user|public|hashtag|list|direct)\b[^"]{0,2000}" 404 |[/?" ][^"]{0,2000}" 404 .{0,2000}:3000 )')
+_MISROUTED = re.compile(
+    r'"GET /api/v1/streaming(?:/(?:user|public|hashtag|list|direct)\b[^"]{0,2000}" 404 |[/?" ][^"]{0,2000}" 404 .{0,2000}:3000 )'
+)
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 _MOST_FIRST = 50

@@ -59,7 +59,7 @@ PROXY_FILES = {  # first word of the unit's name: patterns
 PROXY_NEWEST = 8  # a file for each virtual host
 FILES_LIMIT = 40
 ROTATED_NEWEST = 3
-_ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?$")
+ROTATION = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.(?:gz|bz2|xz|zst))?\Z")
 _APP_SOCKET = re.compile(r"/\S*(?:puma|mastodon)")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")
 
@@ -281,7 +281,7 @@ def files_of(host: Host, install: Mapping[str, Any], nginx: Optional[Mapping[str
 
 
 def _base(path: str) -> str:
-    return _ROTATED.sub("", path)
+    return ROTATION.sub("", path)
 
 
 def _with_rotated(host: Host, files: List[Tuple[str, str]], since: float) -> List[Tuple[str, str]]:

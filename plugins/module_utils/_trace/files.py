@@ -8,14 +8,14 @@ The place of a time is found by bisection, so the cost is that of the time in qu
 
 from __future__ import annotations
 
-import re
 import time as clock
 
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
-from ansible_collections.fediops.mastodon.plugins.module_utils._stored import gunzip, window_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, unpack
+from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, dated_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
@@ -31,7 +31,6 @@ BEFORE = 200  # lines looked back at for a time
 LINE_BYTES = 1 << 16
 WINDOW_LINES = 60000
 ROTATED = 40  # files of one log
-_ROTATED = re.compile(r"(?:\.\d{1,3}|-\d{8}(?:-?\d{1,6})?)(?:\.gz)?\Z")
 
 
 def places(host: Host, install: Mapping[str, Any], since: float) -> list[tuple[str, str]]:
@@ -45,7 +44,7 @@ def places(host: Host, install: Mapping[str, Any], since: float) -> list[tuple[s
         older = []
         for name in host.glob(path + "[.-]*")[:1000]:
             status = host.stat(name)
-            if status is not None and status.st_mtime >= since and _ROTATED.match(name, len(path)):
+            if status is not None and status.st_mtime >= since and logs.ROTATION.match(name, len(path)):
                 older.append((-status.st_mtime, name))
         found += [(origin, name) for name in [*([path] if host.exists(path) else []), *(name for _age, name in sorted(older)[:ROTATED])]]
     return list(dict.fromkeys(found))
@@ -88,7 +87,7 @@ class _Reader:
 
     def __init__(self, file: Stored, source: Source, deadline: float) -> None:
         self.file, self.source, self.deadline = file, source, deadline
-        self.packed = file.read_at(0, 2) == b"\x1f\x8b"
+        self.packed = bool(kind_of(file.read_at(0, HEAD_BYTES)))
         self.times = Times(source.origin, file, clock.time())
         self.written = min(file.written, clock.time())
         # Rails before 4.2 of Mastodon writes no times: in a plain file its lines have none.
@@ -181,6 +180,6 @@ class _Reader:
 
     def _unpacked(self) -> Iterator[bytes]:
         try:
-            yield from gunzip(self.file.chunks(0), BLOCK_BYTES)
+            yield from unpack(self.file.chunks(0), BLOCK_BYTES)
         except ValueError as problem:
             self.source.cut("the compressed file %s" % problem, 0.0)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import tracemalloc
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,10 +33,10 @@ def full(path: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("junk", [os.urandom(1_000_000), b"\xff\xfe\xfa\n" * 50_000, b"\0" * 1_000_000, b"\x1b]0;" * 100_000])
-@pytest.mark.parametrize("packed", [False, True])
-def test_bytes_that_are_no_text_hide_no_line(tmp_path: Path, junk: bytes, packed: bool) -> None:
-    path, content = tmp_path / "log", FULL + junk + b"\n" + FULL
-    path.write_bytes(gzip.compress(content) if packed else content)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_bytes_that_are_no_text_hide_no_line(tmp_path: Path, junk: bytes, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(pack(FULL + junk + b"\n" + FULL))
     assert full(path) == (2, "")
 
 
@@ -56,7 +59,7 @@ def test_a_log_that_is_written_to_while_it_is_read_ends_at_the_limit(tmp_path: P
     lines = Lines(path)
     with path.open("ab") as file:
         for line in lines:
-            file.write(line * 2)
+            file.write((line + b"\n") * 2)
             file.flush()
     assert lines.truncated == "only the first 1 MiB were read"
 
@@ -67,7 +70,7 @@ def test_a_damaged_gzip_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert full(path)[0] == 1000
     path.write_bytes(gzip.compress(FULL * 100000)[:-20])
     count, reason = full(path)
-    assert count > 1000 and "damaged or cut off after" in reason
+    assert count > 1000 and reason.startswith("the compressed file is cut off behind ")
 
 
 def test_a_gzip_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
