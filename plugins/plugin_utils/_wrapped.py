@@ -155,10 +155,13 @@ def before(lines: list[bytes]) -> re.Pattern[bytes] | None:
 
 
 def are_counted(lines: list[bytes]) -> bool:
-    """Whether these first lines have the numbers of grep -n, cat -n or an editor before them."""
+    """Whether these first lines have the numbers of grep -n, cat -n or an editor before them; of a single one that is known behind it."""
     if any(shows(line.decode("utf-8", "replace")) for line in lines):
         return False
     numbers = [int(found[1]) if found else 0 for found in map(_COUNTED.match, lines)]
+    if len(lines) == 1:
+        inner = without_count(lines[0]).decode("utf-8", "replace").rstrip()
+        return numbers[0] > 0 and (shows(inner) or unwrapped(inner).text != inner)
     return len(numbers) > 1 and numbers[0] > 0 and all(one < other for one, other in zip(numbers, numbers[1:]))
 
 

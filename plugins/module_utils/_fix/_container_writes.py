@@ -36,8 +36,8 @@ def allow(change: Change, found: list[dict[str, Any]]) -> None:
         for path in paths:
             volume = _volume(change, unit, path)
             if volume:
-                mounted.add(volume[1])
-            kind, entry = ("volumes", "%s:%s" % volume) if volume else ("tmpfs", _temporary(change, path))
+                mounted.add(volume["path"])
+            kind, entry = ("volumes", _writable(change, volume)) if volume else ("tmpfs", _temporary(change, path))
             told[kind] = [*(each for each in told.get(kind, []) if each != entry), entry]
         # Uploads go through it, and nothing but the root tells whether it can be written.
         if "tmpfs" in told and _read_only(change, unit["pid"], "/tmp"):
@@ -59,23 +59,26 @@ def still_read_only(change: Change) -> str:
     return ""
 
 
-def _volume(change: Change, unit: dict[str, Any], path: str) -> tuple[str, str] | None:
-    """(source, path) of the mount that holds a path of a container, in the words of the compose file; None where there is none."""
+def _volume(change: Change, unit: dict[str, Any], path: str) -> dict[str, Any] | None:
+    """The mount that holds a path of a container; None where there is none."""
     root = str(change.install["root"])
     # /mastodon is a second name of /opt/mastodon in upstream's image.
     names = [path, "/mastodon" + path[len(root):]] if path.startswith(root + "/") else [path]
     mount = next(filter(None, (composition.mount_of(unit, name) for name in names)), None)
-    if mount is None:
-        return None
-    if mount["writable"]:
+    if mount is not None and mount["writable"]:
         raise Refused("%s is read-only in %s although it is not mounted so: look at what the mount of %s says in the compose file" % (
             path, unit["name"], mount["path"]))
-    if mount["type"] == "bind":
-        return mount["source"], mount["path"]
-    ours = change.install["compose"]["project"] + "_"
-    if mount["type"] != "volume" or not mount["name"].startswith(ours):
-        raise Refused("the volume of %s is not one of the project %s: %s" % (mount["path"], ours[:-1], BY_HAND % mount["path"]))
-    return mount["name"][len(ours):], mount["path"]
+    return mount
+
+
+def _writable(change: Change, mount: dict[str, Any]) -> str:
+    """The same mount in the words of a compose file; labels for SELinux (z, Z) stay."""
+    source, ours = mount["source"], change.install["compose"]["project"] + "_"
+    if mount["type"] != "bind":
+        if mount["type"] != "volume" or not mount["name"].startswith(ours):
+            raise Refused("the volume of %s is not one of the project %s: %s" % (mount["path"], ours[:-1], BY_HAND % mount["path"]))
+        source = mount["name"][len(ours):]
+    return ":".join([source, mount["path"], *([",".join(mount["options"])] if mount["options"] else [])])
 
 
 def _temporary(change: Change, path: str) -> str:

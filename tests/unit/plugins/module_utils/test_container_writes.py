@@ -22,7 +22,8 @@ MEDIA, TMP = "/opt/mastodon/public/system", "/opt/mastodon/tmp"
 
 
 def mount(**changes: Any) -> dict[str, Any]:
-    return {"type": "bind", "source": "/srv/me$dia", "name": "", "path": "/mastodon/public/system", "writable": False, **changes}
+    known = {"type": "bind", "source": "/srv/me$dia", "name": "", "path": "/mastodon/public/system", "writable": False, "options": []}
+    return {**known, **changes}
 
 
 def changing(folder: Path, paths: list[str], mounts: list[dict[str, Any]], base: str = "services: {}\n") -> Change:
@@ -53,7 +54,7 @@ def services(change: Change, folder: Path) -> Any:
     ("path", "mounts", "said"),
     [
         (MEDIA, [mount()], {"volumes": ["/srv/me$$dia:/mastodon/public/system"]}),
-        (MEDIA, [mount(type="volume", name="social_media", path=MEDIA)], {"volumes": [f"media:{MEDIA}"]}),
+        (MEDIA, [mount(type="volume", name="social_media", path=MEDIA, options=["z"])], {"volumes": [f"media:{MEDIA}:z"]}),
         (TMP, [], {"tmpfs": [f"{TMP}:uid=991,gid=992", "/tmp"]}),
     ],
 )

@@ -153,6 +153,11 @@ def test_their_time_is_kept(around: str) -> None:
     assert (unwrapped(around).text, unwrapped(around).time) == ("x", 1704164645.5)
 
 
+def test_a_single_line_that_grep_found_is_told_by_what_follows_its_number() -> None:
+    assert are_counted([b"48213:Jan 02 03:04:05 s bundle[7]: x"]) and are_counted([b"7-[00000000-0000-4000-8000-000000000001] x"])
+    assert not are_counted([b"812:M 02 Jan 2024 03:04:05.678 # x"]) and not are_counted([b"   66: from /srv/x.rb:1:in `y'"])
+
+
 def test_the_year_is_no_number_of_a_line() -> None:
     assert unwrapped("postgresql.log.1-2024-01-02 03:04:05 UTC [7] FATAL:  x").text.startswith("2024-")
     assert not are_counted([b"2023-12-31T23:59:59.678Z pid=7 x", b"2024-01-01T00:00:00.678Z pid=7 x"])
