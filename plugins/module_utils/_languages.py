@@ -40,14 +40,14 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
     (
         'Peer authentication failed for user "NAME"',
         r"ユーザー\s?NAMEで対向\(peer\)認証に失敗しました|用户 NAME 的对等认证失败|사용자 NAME의 peer 인증을 실패했습니다"
-        r"|пользователь NAME не прошёл проверку подлинности \(Peer\)|la autentificación Peer falló para el usuario NAME"
+        r"|пользователь NAME не прошёл проверку подлинности \(Peer\)|la autentificaci.{0,2}n Peer fall.{0,2} para el usuario NAME"
         "|Autenticazione Peer fallita per l'utente NAME",
     ),
     (
         'password authentication failed for user "NAME"',
         r"ユーザー\s?NAMEのパスワード認証に失敗しました|用户 NAME 的密码认证失败"
         r"|사용자 NAME의 password 인증을 실패했습니다|пользователь NAME не прошёл проверку подлинности \(по паролю\)"
-        "|la autentificación password falló para el usuario NAME|autenticazione con password fallita per l'utente NAME",
+        "|la autentificaci.{0,2}n password fall.{0,2} para el usuario NAME|autenticazione con password fallita per l'utente NAME",
     ),
     (
         "no pg_hba.conf entry for",
@@ -204,7 +204,7 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
     (
         ": command not found",
         ": コマンドが見つかりません|: 未找到命令|: 명령어를 찾을 수 없음|: команда не найдена|: orden no encontrada"
-        "|: no se encontró la orden|: comando não encontrado|: comando non trovato|: nie znaleziono polecenia"
+        "|: no se encontró la orden|: comando não encontrado|: comando non trovato|: nie znaleziono polecenia|: opdracht niet gevonden"
         r"|: (?:Kommando|Befehl) nicht gefunden\.?| ?: commande introuvable",
     ),
 )

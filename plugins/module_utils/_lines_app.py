@@ -53,7 +53,7 @@ _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]
 _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+| [–|] )(" + _CLASS + r")(?:: | \| )(.*)", re.S)
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
-    r"(?:\[[\w:]{1,120}\] \[[0-9a-f-]{36}\] )?(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120})"
+    r"(?:\[[\w:-]{1,120}\] ){0,3}(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120})"
     r"(?: \(Job ID: [0-9a-f-]{36}\)| from ).{0,200}?(?: in [\d.]+ms: | due to an? )(" + _CLASS + r") \((.*)", re.S
 )  # fmt: skip
 _PERFORMED_END = re.compile(r"\)[:.]?$")

@@ -60,8 +60,11 @@ _JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+
 _ERROR_MESSAGE = re.compile(r"\s*Error Message(?::|\t| {2,})\s*(\S.{0,4000})")
 _PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
 _PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1,2000})"(?:,|\}|\s)*$')
+_QUEUES = "(?:default|push|ingress|mailers|pull|scheduler|fasp)"
+_QUEUED = re.compile(rf"\s*{_QUEUES}\t([A-Z]\w+(?:::\w+)*)(?:\t|\Z)")  # its error is in the next line
+_RAISED = re.compile(r"([A-Z]\w+(?:::\w+)*): (.*)")
 _RETRY = re.compile(
-    r"(?:[^\t]{1,40}\t){1,3}(?:default|push|ingress|mailers|pull|scheduler|fasp)\t([A-Z][\w:]{2,120})\t[^\t]*\t([A-Z][\w:]{2,100}): (.*)"
+    rf"(?:[^\t]{{1,40}}\t){{1,3}}{_QUEUES}\t([A-Z][\w:]{{2,120}})\t[^\t]*\t([A-Z][\w:]{{2,100}}): (.*)"
 )
 _NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
@@ -112,12 +115,18 @@ class Pasted:
         """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
         named, said, retry = _JOB_FIELD.match(line.text), _ERROR_MESSAGE.match(line.text), _RETRY.match(line.text)
         printed, message = _PRINTED_CLASS.match(line.text), _PRINTED_MESSAGE.match(line.text)
+        job, queued = self._job.pop("queued", ""), _QUEUED.match(line.text)
+        raised = _RAISED.match(line.text) if job else None
         if named:
             self._job[named[1]] = named[2]
         elif said and "Error Class" in self._job:
             self._failed(line, self._job.pop("Job", "unknown"), self._job.pop("Error Class"), said[1])
         elif retry:
             self._failed(line, *retry.groups())
+        elif raised:
+            self._failed(line, job, *raised.groups())
+        elif queued:
+            self._job["queued"] = queued[1]
         elif printed:
             self._failed(line, "unknown", printed[1], "")
         elif message:

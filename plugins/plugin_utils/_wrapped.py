@@ -137,7 +137,10 @@ def _of_json(text: str) -> Stripped | None:
     if not _AROUND & record.keys() or _OWN & {str(key).partition(".")[0] for key in record}:
         return None
     message = next((record[key] for key in ("log", "message", "msg", "line") if isinstance(record.get(key), str)), None)
-    return strip_prefix(_whole(message)[: 4 * LIMIT]) if message is not None else None
+    if message is None:
+        return None
+    inner = _whole(message)[: 4 * LIMIT]
+    return _dated(inner) or strip_prefix(inner)
 
 
 def _whole(text: str) -> str:
