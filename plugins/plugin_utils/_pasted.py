@@ -18,6 +18,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import st
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import SidekiqPages
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import are_counted, before, unwrapped, without_count
@@ -55,17 +56,6 @@ _QUOTE = re.compile(
 _BARE = re.compile(
     r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*) ?\[(\d{1,8})\]: ?"
 )
-# Sidekiq's web UI: the page of a job has class and message of its error in two lines, lists of jobs have both at the end of one.
-_JOB_FIELD = re.compile(r"\s*(Job|Error Class)(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
-_ERROR_MESSAGE = re.compile(r"\s*Error Message(?::|\t| {2,})\s*(\S.{0,4000})")
-_PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
-_PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1,2000})"(?:,|\}|\s)*$')
-_QUEUES = "(?:default|push|ingress|mailers|pull|scheduler|fasp)"
-_QUEUED = re.compile(rf"\s*{_QUEUES}\t([A-Z]\w+(?:::\w+)*)(?:\t|\Z)")  # its error is in the next line
-_RAISED = re.compile(r"([A-Z]\w+(?:::\w+)*): (.*)")
-_RETRY = re.compile(
-    rf"(?:[^\t]{{1,40}}\t){{1,3}}{_QUEUES}\t([A-Z][\w:]{{2,120}})\t[^\t]*\t([A-Z][\w:]{{2,100}}): (.*)"
-)
 _NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
@@ -93,7 +83,7 @@ class Pasted:
         self._container = False
         self._unit = ""
         self._sidekiqmon = Sidekiqmon()
-        self._job: dict[str, str] = {}  # of a page of Sidekiq's web UI
+        self._pages = SidekiqPages()
 
     def add(self, raw: bytes) -> None:
         line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
@@ -104,38 +94,18 @@ class Pasted:
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             prefixed = part.identifier or part.service  # then a service wrote it, not a page
-            if prefixed or not self._of_sidekiq(part):
+            failures = None if prefixed else self._pages.told(part.text)
+            if failures is None:
                 self._one(part)
+            for failure in failures or ():
+                self._failed(part, *failure)
             self._status(part)
             unconsumed = self._sidekiqmon.told(part.text)
             if unconsumed:
                 self._tally.add("command", "sidekiqmon", self._time, unconsumed.encode())
 
-    def _of_sidekiq(self, line: Stripped) -> bool:
-        """Whether it is from Sidekiq's web UI: then it is told as Sidekiq's log would."""
-        named, said, retry = _JOB_FIELD.match(line.text), _ERROR_MESSAGE.match(line.text), _RETRY.match(line.text)
-        printed, message = _PRINTED_CLASS.match(line.text), _PRINTED_MESSAGE.match(line.text)
-        job, queued = self._job.pop("queued", ""), _QUEUED.match(line.text)
-        raised = _RAISED.match(line.text) if job else None
-        if named:
-            self._job[named[1]] = named[2]
-        elif said and "Error Class" in self._job:
-            self._failed(line, self._job.pop("Job", "unknown"), self._job.pop("Error Class"), said[1])
-        elif retry:
-            self._failed(line, *retry.groups())
-        elif raised:
-            self._failed(line, job, *raised.groups())
-        elif queued:
-            self._job["queued"] = queued[1]
-        elif printed:
-            self._failed(line, "unknown", printed[1], "")
-        elif message:
-            self._failed(line, "unknown", "StandardError", message[1])
-        else:
-            return False
-        return True
-
     def _failed(self, line: Stripped, job: str, name: str, message: str) -> None:
+        """As Sidekiq's own log would tell it."""
         prefix = time.strftime("%Y-%m-%dT%H:%M:%S.000Z pid=1 tid=ui", time.gmtime(self._time))
         for text in (f"{prefix} class={job} jid=000000000000 elapsed=0 INFO: fail", f"{prefix} WARN: {name}: {message}"):
             self._one(line._replace(text=text, identifier="sidekiq"))
