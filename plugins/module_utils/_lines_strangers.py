@@ -58,6 +58,9 @@ _CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|
 _NO_SOCKET = re.compile(
     r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
+CLIENTS_JSON = "JSON of a client"
+# Names of Ruby's classes only.
+_CONVERTED = re.compile(r"(?:[Cc]an't (?:cast|convert)|no implicit conversion of) (?:nil|[A-Z]\w{1,40})(?: into [A-Z]\w{1,40})?")
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
 _BLOCKED = re.compile(
@@ -117,7 +120,9 @@ def _heard(origin: str, line: Line) -> str:
     if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
-        return line.text if line.severity == "fatal" and "JSON" not in line.text else ""
+        if line.severity != "fatal":
+            return CLIENTS_JSON
+        return "" if "JSON" in line.text else line.text
     if origin == "streaming" and _RUST.match(line.text):
         return line.text
     if _MANIFEST_ENTRY.match(line.text):
@@ -138,6 +143,9 @@ def _raised(name: str, message: str) -> str:
         return f"{name}: {status.group()}" if status else name
     if name == "OpenSSL::PKey::PKeyError" and message.startswith(_IMMUTABLE):
         return f"{name}: {_IMMUTABLE}"
+    if name == "TypeError":
+        classes = _CONVERTED.match(message)
+        return f"{name}: {classes.group()}" if classes else name
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)

@@ -36,6 +36,8 @@ _NGINX_REST = re.compile(
     r"|upstream (?:timed out|prematurely closed|sent (?:too big|invalid|no valid))|no live upstreams"
     r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.DOTALL
 )  # fmt: skip
+# The error of a job as its page shows it, before the backtrace.
+_NAKED = re.compile(r"(?:[A-Z]\w+::)*[A-Z]\w*(?:Error|Exception|Timeout|Violation|Invalid|NotFound|Denied|Refused|E[A-Z]{4,}): \S")
 # Too many requests, and the program that sent them.
 _REFUSED = re.compile(r'\b([0-9A-Fa-f:.]{2,45}) \S{1,64} \S{1,64} \[[^\]]{1,64}\] "[^"]*" 429 \S{1,20} "[^"]*" "([^"]{1,500})"')
 # Streams that a proxy asked the web process for; the streaming server knows them.
@@ -126,6 +128,8 @@ class Pasted:
         rest = _NGINX_REST.match(text) if origin == "proxy" else None
         if rest:
             text = "[error] 0#0: " + rest[1]
+        if origin == "sidekiq" and not line.service and not line.identifier and _NAKED.match(text):
+            text = "WARN: " + text
         name = line.service or line.identifier or "log"
         source = self._sources.setdefault(
             origin, {"origin": origin, "name": name[:120], "kind": "pasted", "lines": 0, "bytes": 0, "truncated": False}

@@ -75,9 +75,17 @@ def unwrapped(text: str) -> Stripped:
         if found:
             return found
     around = _FILE.match(text) if any(ending in text for ending in (".log", ".out", ".err", ".txt")) else None
-    found = strip_prefix(text[around.end() :] if around else text)
-    inner = strip_prefix(found.text) if found.text != text and not (found.identifier or found.service) else found
+    found = _stripped(text[around.end() :] if around else text)
+    again = found.text != text and not (found.identifier or found.service)  # a date around the prefix of a container
+    inner = _stripped(found.text) if again else found
     return inner if inner.identifier or inner.service else found
+
+
+def _stripped(text: str) -> Stripped:
+    """Some put two spaces behind the name of the program."""
+    found = strip_prefix(text)
+    two = found.text[:1] == " " and (found.identifier or found.service) and shows(found.text[1:])
+    return found._replace(text=found.text[1:]) if two else found
 
 
 def _dated(text: str) -> Stripped | None:
@@ -88,17 +96,17 @@ def _dated(text: str) -> Stripped | None:
         found = _told(text[seconds.end() :], "", seconds[2], seconds[3])
         return found._replace(time=float(seconds[1])) if seconds[1] else found
     if table:
-        return _at(strip_prefix(table[3].replace('""', '"')), table[1])
+        return _at(_stripped(table[3].replace('""', '"')), table[1])
     for pattern in (_RUNTIME, _LOKI):
         around = pattern.match(text)
         if around:
-            return _at(strip_prefix(text[around.end() :]), around[1])
+            return _at(_stripped(text[around.end() :]), around[1])
     for pattern in (_FIELD, _STEP):
         around = pattern.match(text)
         if around:
-            return strip_prefix(text[around.end() :])
+            return _stripped(text[around.end() :])
     named = _NAMED.match(text)
-    return strip_prefix((named[1] or named[2]) + text[named.end() :]) if named else None
+    return _stripped((named[1] or named[2]) + text[named.end() :]) if named else None
 
 
 def _of_string(quoted: str | None, listed: str | None, code: str | None) -> str:
@@ -109,7 +117,7 @@ def _of_string(quoted: str | None, listed: str | None, code: str | None) -> str:
 
 
 def _at(line: Stripped, date: str) -> Stripped:
-    return line if line.time is not None else line._replace(time=strip_prefix(date.replace("/", "-") + " x[1]: ").time)
+    return line if line.time is not None else line._replace(time=_stripped(date.replace("/", "-") + " x[1]: ").time)
 
 
 def _told(message: str, date: str, name: str, pid: str) -> Stripped:
@@ -140,7 +148,7 @@ def _of_json(text: str) -> Stripped | None:
     if message is None:
         return None
     inner = _whole(message)[: 4 * LIMIT]
-    return _dated(inner) or strip_prefix(inner)
+    return _dated(inner) or _stripped(inner)
 
 
 def _whole(text: str) -> str:
