@@ -25,7 +25,7 @@ _NGINX_FILE = re.compile(
     r'open\(\) "(?:[^"]*/(public/(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)/)'
     r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.)"
     r"|(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html/"
-    r'(\.well-known/webfinger|api/v\d/instance|auth/sign_in|users/(?=[^/"]{1,60}/inbox)|packs/|@(?=\w)'
+    r'(\.well-known/webfinger|api/v\d/instance|auth/sign_in|users/(?=[^/"]{1,60}/inbox)|packs/|@(?!fs/|vite/|id/|react-refresh\b)(?=\w)'
     r'|system/(?=(?:accounts|media_attachments|cache|custom_emojis|site_uploads)/)))[^"]*" failed \(2: '
 )
 _NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address

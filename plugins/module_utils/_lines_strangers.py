@@ -60,7 +60,9 @@ _NO_SOCKET = re.compile(
 )
 CLIENTS_JSON = "JSON of a client"
 # Names of Ruby's classes only.
-_CONVERTED = re.compile(r"(?:[Cc]an't (?:cast|convert)|no implicit conversion of) (?:nil|[A-Z]\w{1,40})(?: into [A-Z]\w{1,40})?")
+_CONVERTED = re.compile(r"[Cc]an't (?:cast|convert) [A-Z]\w{1,40}(?: into [A-Z]\w{1,40})?")
+# Of the object storage, whose address the administrator chose.
+_UNTRUSTED = re.compile(r"state=error: (certificate verify failed)")
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
 _BLOCKED = re.compile(
@@ -149,6 +151,7 @@ def _raised(name: str, message: str) -> str:
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
+        refused = refused or (_UNTRUSTED.search(message) if name == "Seahorse::Client::NetworkingError" else None)
         return f"{name}: {refused.group(1)}" if refused else name
     message = message.partition("\n")[0]
     if _SEARCH.match(name):

@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import importlib
+import re
 import zlib
 
 from typing import Any, Iterable, Iterator
 
-HEAD_BYTES = 6
-_KINDS = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+HEAD_BYTES = 10
+# What begins with BZh alone may be a line of a log.
+_HEAD = re.compile(rb"(?P<gzip>\x1f\x8b)|(?P<bzip2>BZh[1-9](?:1AY&SY|\x17rE8P\x90))|(?P<xz>\xfd7zXZ\0)|(?P<zstd>\x28\xb5\x2f\xfd)")
 XZ_MEMORY_BYTES = 48 << 20  # xz -7 needs 17 MiB to unpack, -8 33 and -9 65
 
 
 def kind_of(head: bytes) -> str:
     """How a file that begins so is packed, "" when it is not."""
-    return next((kind for magic, kind in _KINDS if head.startswith(magic)), "")
+    found = _HEAD.match(head)
+    return str(found.lastgroup) if found else ""
 
 
 def unpack(packed: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:

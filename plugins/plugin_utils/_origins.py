@@ -91,7 +91,7 @@ _MORE = re.compile(  # goes on with what the line before said
 
 def origin_of_whole(where: str) -> str:
     """The origin that a description of a whole log tells, or auto."""
-    where = where.partition(" behind ")[0]  # "web behind a reverse proxy"
+    where = re.sub(r" behind [^,;:()]*", " ", where)  # "web behind a reverse proxy"
     return next((origin for pattern, origin in _WHERE if pattern.search(where)), AUTO)
 
 

@@ -37,12 +37,15 @@ _NGINX_REST = re.compile(
     r"|client intended to send too large body|directory index of \"|rewrite or internal redirection cycle).*)", re.DOTALL
 )  # fmt: skip
 # The error of a job as its page shows it, before the backtrace.
-_NAKED = re.compile(r"(?:[A-Z]\w+::)*[A-Z]\w*(?:Error|Exception|Timeout|Violation|Invalid|NotFound|Denied|Refused|E[A-Z]{4,}): \S")
+_NAKED = re.compile(
+    r"(?:[A-Z]\w{0,60}::){0,6}(?:E[A-Z]{4,15}|[A-Z]\w{0,60}?(?:Error|Exception|Timeout|Violation|Invalid|NotFound|Failure|Full|Bad)): \S"
+)
 # Too many requests, and the program that sent them.
-_REFUSED = re.compile(r'\b([0-9A-Fa-f:.]{2,45}) \S{1,64} \S{1,64} \[[^\]]{1,64}\] "[^"]*" 429 \S{1,20} "[^"]*" "([^"]{1,500})"')
+_REFUSED = re.compile(r'(?<![\w.:])([0-9A-Fa-f:.]{2,45}) \S{1,64} \S{1,64} \[[^\]]{1,64}\] "[^"]*" 429 \S{1,20} "[^"]*" "([^"]{1,500})"')
 # Streams that a proxy asked the web process for; the streaming server knows them.
 _MISROUTED = re.compile(
-    r'"GET /api/v1/streaming(?:/(?:user|public|hashtag|list|direct)\b[^"]{0,2000}" 404 |[/?" ][^"]{0,2000}" 404 .{0,2000}:3000 )'
+    r'"GET /api/v1/streaming(?:/(?:user|public|direct)(?:/(?:notification|local|remote))?[? ][^"]{0,2000}" 404 '
+    r'|[/?" ][^"]{0,2000}" 404 .{0,2000}:3000 )'
 )
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000

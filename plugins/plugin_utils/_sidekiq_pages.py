@@ -13,14 +13,14 @@ import re
 import typing as t
 
 # Sidekiq's web UI: the page of a job has class and message of its error in two lines, lists of jobs have both at the end of one.
-_JOB_FIELD = re.compile(r"\s*(Job|Error Class) ?(?::|\t| {2,})\s*([A-Z]\w+(?:::\w+)*)\s*\Z")
-_ERROR_MESSAGE = re.compile(r"\s*Error Message ?(?::|\t| {2,})\s*(\S.{0,4000})")
+_JOB_FIELD = re.compile(r"\s*(Job|Error Class) ?(?::|\t| {1,2})\s{0,20}([A-Z]\w+(?:::\w+)*)\s*\Z")
+_ERROR_MESSAGE = re.compile(r"\s*Error Message ?(?::|\t| {1,2})\s{0,20}(\S.{0,4000})")
 _PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
 _PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1,2000})"(?:,|\}|\s)*$')
 _QUEUES = "(?:default|push|ingress|mailers|pull|scheduler|fasp)"
 _QUEUED = re.compile(rf"\s*{_QUEUES}\t([A-Z]\w+(?:::\w+)*)(?:\t|\Z)")  # its error is in the next line
 _RAISED = re.compile(r"([A-Z]\w+(?:::\w+)*): (.*)")
-_RETRY = re.compile(rf"(?:[^\t]{{1,40}}\t){{1,3}}{_QUEUES}\t([A-Z][\w:]{{2,120}})\t[^\t]*\t([A-Z][\w:]{{2,100}}): (.*)")
+_RETRY = re.compile(rf"(?:[^\t]{{1,40}}\t){{0,3}}{_QUEUES}\t([A-Z][\w:]{{2,120}})\t[^\t]*\t([A-Z][\w:]{{2,100}}): (.*)")
 
 
 class Failure(t.NamedTuple):

@@ -29,9 +29,9 @@ _SYSLOG = re.compile(r"<\d{1,3}>1 (\S{1,40}) \S{1,255} (\S{1,48}) (\d{1,8}|-) \S
 _SECONDS = re.compile(r"(?:(\d{10}\.\d{6})|\[ *\d{1,9}\.\d{6}\]) [\w.-]{1,255} ([\w@./:()-]{1,120})\[(\d{1,8})\]: ")
 _FIELD = re.compile(r" {4}MESSAGE=")  # of journalctl -o verbose
 _STEP = re.compile(r"#\d{1,3} (?:\d{1,6}\.\d{1,3} |(?=ERROR))")  # of docker build
-# grep in several files. One space is what a program writes behind the name of a file.
+# grep in several files. One space is what a program writes behind the name of a file, and "812:M 02 Jan" is Redis' own.
 _FILE = re.compile(
-    r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:(?!\d{4}-\d\d-)\d{1,9}\1(?!\d\d:)|(?=\S| {2}))"
+    r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:(?!\d{4}-\d\d-)\d{1,9}\1(?!\d\d:|[XCSM] \d)|(?=\S| {2}))"
 )
 _NAMED = re.compile(r"(?:\[([\w.-]{1,60})\]|\d{1,3}\|([\w.-]{1,60}))(?=\s+\| )")  # podman-compose; pm2
 # A line as a string of JSON or YAML (Ansible's stdout_lines), or as code in a text.

@@ -51,33 +51,33 @@ def of_command(change: Change, unit: dict[str, Any], command: str, advice: str) 
     `advice`: the same by hand, without what else the command holds, which may be passwords ("add -q pull to").
     """
     by_hand = "%s the command of the service %s in the compose file, then docker compose up -d" % (advice, unit["service"])
-    base, text = _base(change, by_hand)
+    base, text = base_of(change, by_hand)
     if _has_variables(text):
         raise Refused("a command in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
     shown = "%s: %s its command" % (unit["service"], advice)
     return _prepared(change, {unit["service"]: {"command": shlex.split(command)}}, base, by_hand, shown)
 
 
-def of_mounts(change: Change, services: dict[str, dict[str, list[str]]], paths: list[str], by_hand: str) -> Override:
-    """Other mounts for services: {service: {"volumes": [...], "tmpfs": [...]}}. `paths`: where what the compose file mounts is in them.
+def of_mounts(change: Change, services: dict[str, dict[str, list[str]]], base: str, by_hand: str) -> Override:
+    """Other mounts for services: {service: {"volumes": [...], "tmpfs": [...]}}.
 
     Compose takes two mounts of the same path for one, and of two files the later one's.
     """
-    base, text = _base(change, by_hand)
-    if any(_VARIABLE.search(line) for line in text.splitlines() if any(path in line for path in paths)):
-        raise Refused("a volume in %s is made of variables, which an override would hold as they are today: %s" % (base, by_hand))
     shown = "\n".join("%s: %s: %s" % (service, kind, ", ".join(each)) for service, told in services.items() for kind, each in told.items())
     return _prepared(change, services, base, by_hand, shown)
 
 
-def _base(change: Change, by_hand: str) -> tuple[str, str]:
-    """Path and text of the compose file, where an override of ours would be read."""
+def base_of(change: Change, by_hand: str) -> tuple[str, str]:
+    """Path and text of the compose file; Refused where an override of ours beside it would not be read."""
     told = change.install["compose"]
-    if not project.finds_files_itself(told):
+    overrides = [os.path.basename(path) for path in told["files"][1:]]
+    base = os.path.join(told["directory"], told["files"][0]) if told["files"] else ""
+    text = change.text(base) if base else None
+    # Of several overrides compose reads only the first that it looks for.
+    if text is None or not project.finds_files_itself(told) or any(name != OUR_OVERRIDE for name in overrides):
         raise Refused("docker compose up -d in %s would not take the files that the containers were made with and one of ours: %s" % (
             told["directory"], by_hand))
-    base = os.path.join(told["directory"], told["files"][0])
-    return base, change.text(base) or ""
+    return base, text
 
 
 def _prepared(change: Change, services: dict[str, dict[str, list[str]]], base: str, by_hand: str, shown: str) -> Override:
@@ -126,4 +126,7 @@ def _ours(text: str | None) -> dict[str, Any] | None:
         said = json.loads(text[len(OURS):]) if text.startswith(OURS) else None
     except ValueError:
         return None
-    return said if isinstance(said, dict) and isinstance(said.get("services"), dict) else None
+    if not isinstance(said, dict) or not isinstance(said.get("services"), dict):
+        return None
+    told = [value for service in said["services"].values() for value in (service.values() if isinstance(service, dict) else [None])]
+    return said if all(isinstance(value, list) and all(isinstance(word, str) for word in value) for value in told) else None

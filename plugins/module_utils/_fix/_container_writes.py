@@ -3,11 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """allow_writes where docker compose runs Mastodon: what web and Sidekiq must write, mounted so by an override file of ours (private).
 
-A volume that the compose file mounts read-only is mounted writable, from the same source. A container whose own filesystem is read-only
-(`read_only: true`) gets a tmpfs for what is temporary; media would be gone with it, so they need a volume that only its admin can choose.
+A volume that the compose file mounts read-only, in its short words (SOURCE:PATH:ro), is mounted by the same words without `ro`. What it
+says in more words is left to its admin: compose takes the whole of the later mount, and a subpath or an option that we do not say would
+be gone. A container whose own filesystem is read-only (`read_only: true`) gets a tmpfs for what is temporary; media would be gone with
+it, so they need a volume that only its admin can choose.
 """
 
 from __future__ import annotations
+
+import re
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +29,9 @@ BY_HAND = "mount %s writable for web and sidekiq in the compose file, then docke
 def allow(change: Change, found: list[dict[str, Any]]) -> None:
     """`found`: media.read_only of the facts."""
     services: dict[str, dict[str, list[str]]] = {}
-    mounted: set[str] = set()
     units = []
+    by_hand = BY_HAND % ", ".join(sorted({each["path"] for each in found}))
+    base, text = project_override.base_of(change, by_hand)
     for unit in change.units("web", "sidekiq"):
         paths = [each["path"] for each in found if each["unit"] == unit["name"]]
         if not paths:
@@ -34,51 +39,51 @@ def allow(change: Change, found: list[dict[str, Any]]) -> None:
         units.append(unit)
         told = services.setdefault(unit["service"], {})
         for path in paths:
-            volume = _volume(change, unit, path)
-            if volume:
-                mounted.add(volume["path"])
-            kind, entry = ("volumes", _writable(change, volume)) if volume else ("tmpfs", _temporary(change, path))
+            target = _mounted(change, unit, path)
+            kind, entry = ("volumes", _writable(base, text, target)) if target else ("tmpfs", _temporary(change, path))
             told[kind] = [*(each for each in told.get(kind, []) if each != entry), entry]
         # Uploads go through it, and nothing but the root tells whether it can be written.
         if "tmpfs" in told and _read_only(change, unit["pid"], "/tmp"):
             told["tmpfs"] = [*(each for each in told["tmpfs"] if each != "/tmp"), "/tmp"]
     if not units:
         return
-    by_hand = BY_HAND % ", ".join(sorted({each["path"] for each in found}))
-    override = project_override.of_mounts(change, services, sorted(mounted), by_hand)  # before anything is written down
+    change.step["made_writable"] = [[each["unit"], each["path"]] for each in found]
+    override = project_override.of_mounts(change, services, base, by_hand)  # before anything is written down
     with project.made_anew(change, units):
         project_override.write(change, override)
 
 
 def still_read_only(change: Change) -> str:
-    for unit in change.units("web", "sidekiq"):
-        pid = containers.unit(change.host, unit["name"]).get("pid", 0)
-        for path in (change.install["media_root"], change.install["root"] + "/tmp"):
-            if pid and _read_only(change, pid, path):
-                return "%s is still read-only for %s" % (path, unit["name"])
+    for name, path in change.step["made_writable"]:
+        pid = containers.unit(change.host, name).get("pid", 0)
+        if pid and _read_only(change, pid, path):
+            return "%s is still read-only for %s" % (path, name)
     return ""
 
 
-def _volume(change: Change, unit: dict[str, Any], path: str) -> dict[str, Any] | None:
-    """The mount that holds a path of a container; None where there is none."""
+def _mounted(change: Change, unit: dict[str, Any], path: str) -> str:
+    """Where the mount that holds a path of a container is, as the compose file names it; "" where there is none."""
     root = str(change.install["root"])
     # /mastodon is a second name of /opt/mastodon in upstream's image.
     names = [path, "/mastodon" + path[len(root):]] if path.startswith(root + "/") else [path]
     mount = next(filter(None, (composition.mount_of(unit, name) for name in names)), None)
-    if mount is not None and mount["writable"]:
+    if mount is None:
+        return ""
+    if mount["writable"]:
         raise Refused("%s is read-only in %s although it is not mounted so: look at what the mount of %s says in the compose file" % (
             path, unit["name"], mount["path"]))
-    return mount
+    return str(mount["path"])
 
 
-def _writable(change: Change, mount: dict[str, Any]) -> str:
-    """The same mount in the words of a compose file; labels for SELinux (z, Z) stay."""
-    source, ours = mount["source"], change.install["compose"]["project"] + "_"
-    if mount["type"] != "bind":
-        if mount["type"] != "volume" or not mount["name"].startswith(ours):
-            raise Refused("the volume of %s is not one of the project %s: %s" % (mount["path"], ours[:-1], BY_HAND % mount["path"]))
-        source = mount["name"][len(ours):]
-    return ":".join([source, mount["path"], *([",".join(mount["options"])] if mount["options"] else [])])
+def _writable(base: str, text: str, target: str) -> str:
+    """The mount as the compose file says it, without ro; labels for SELinux (z, Z) stay."""
+    said = re.findall(r"""([^\s"',\[\]:]+):%s/?(?::([A-Za-z,]+))?(?=["',\s\]]|\Z)""" % re.escape(target), text)
+    sources = {source for source, _options in said}
+    if len(sources) != 1 or len(said) != len(re.findall(re.escape(target) + r"(?![\w.-])", text)) or "$" in "".join(sources):
+        raise Refused("%s mounts %s otherwise than as SOURCE:PATH:ro with one source and no variable: %s" % (
+            base, target, BY_HAND % target))
+    options = {word for _source, options in said for word in options.split(",") if "ro" in options.split(",")} - {"", "ro"}
+    return ":".join([sources.pop(), target, *([",".join(sorted(options))] if options else [])])
 
 
 def _temporary(change: Change, path: str) -> str:

@@ -211,10 +211,8 @@ def _published(told: dict[str, Any]) -> list[str]:
 
 
 def _mounts(told: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"type": str(each.get("Type", "")), "source": str(each.get("Source", "")), "name": str(each.get("Name") or ""),
-             "path": str(each.get("Destination", "")).rstrip("/"), "writable": bool(each.get("RW", True)),
-             "options": [word for word in str(each.get("Mode") or "").split(",") if word and word not in ("ro", "rw")]}
-            for each in (told.get("Mounts") or [])[:50]]
+    return [{"type": str(each.get("Type", "")), "source": str(each.get("Source", "")), "path": str(each.get("Destination", "")).rstrip("/"),
+             "writable": bool(each.get("RW", True))} for each in (told.get("Mounts") or [])[:50]]
 
 
 def epoch_of(text: str) -> float:

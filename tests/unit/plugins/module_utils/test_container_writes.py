@@ -22,8 +22,7 @@ MEDIA, TMP = "/opt/mastodon/public/system", "/opt/mastodon/tmp"
 
 
 def mount(**changes: Any) -> dict[str, Any]:
-    known = {"type": "bind", "source": "/srv/me$dia", "name": "", "path": "/mastodon/public/system", "writable": False, "options": []}
-    return {**known, **changes}
+    return {"type": "bind", "source": "/srv/x", "path": "/mastodon/public/system", "writable": False, **changes}
 
 
 def changing(folder: Path, paths: list[str], mounts: list[dict[str, Any]], base: str = "services: {}\n") -> Change:
@@ -50,19 +49,37 @@ def services(change: Change, folder: Path) -> Any:
     return json.loads((change.text(str(folder / project_override.OUR_OVERRIDE)) or "").partition("\n")[2])["services"]
 
 
+RO = "services: {web: {volumes: ['%s']}, sidekiq: {volumes: ['%s']}}\n"
+
+
 @pytest.mark.parametrize(
-    ("path", "mounts", "said"),
+    ("path", "mounts", "base", "said"),
     [
-        (MEDIA, [mount()], {"volumes": ["/srv/me$$dia:/mastodon/public/system"]}),
-        (MEDIA, [mount(type="volume", name="social_media", path=MEDIA, options=["z"])], {"volumes": [f"media:{MEDIA}:z"]}),
-        (TMP, [], {"tmpfs": [f"{TMP}:uid=991,gid=992", "/tmp"]}),
+        (
+            MEDIA,
+            [mount()],
+            RO % (("./public/system:/mastodon/public/system:ro",) * 2),
+            {"volumes": ["./public/system:/mastodon/public/system"]},
+        ),
+        (MEDIA, [mount(path=MEDIA)], RO % (f"media:{MEDIA}:ro,z", f"media:{MEDIA}"), {"volumes": [f"media:{MEDIA}:z"]}),
+        (TMP, [], "services: {}\n", {"tmpfs": [f"{TMP}:uid=991,gid=992", "/tmp"]}),
     ],
 )
-def test_what_is_mounted_otherwise(tmp_path: Path, path: str, mounts: list[dict[str, Any]], said: dict[str, list[str]]) -> None:
-    change = changing(tmp_path, [path], mounts)
+def test_what_is_mounted_otherwise(tmp_path: Path, path: str, mounts: list[dict[str, Any]], base: str, said: dict[str, list[str]]) -> None:
+    change = changing(tmp_path, [path], mounts, base)
     allow_writes.fix(change)
     assert services(change, tmp_path) == {"web": said, "sidekiq": said}
     assert change.step["changes"][0]["what"] == "docker compose up -d web sidekiq"
+
+
+def test_what_is_read_only_after_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = changing(tmp_path, [TMP], [])
+    allow_writes.fix(change)
+    seen: list[str] = []
+    monkeypatch.setattr(_container_writes.containers, "unit", lambda _host, name: seen.append(name) or {"pid": 7})
+    assert allow_writes.check(change) == "" and seen == ["social-web-1", "social-sidekiq-1"]
+    monkeypatch.setattr(_container_writes, "_read_only", lambda _change, pid, path: (pid, path) == (7, TMP))
+    assert allow_writes.check(change) == f"{TMP} is still read-only for social-web-1"
 
 
 def test_what_ours_said_before_stays(tmp_path: Path) -> None:
@@ -79,10 +96,23 @@ def test_what_ours_said_before_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "mounts", "base", "why"),
     [
-        (MEDIA, [], "", "would be gone with it: mount a volume there"),
-        (MEDIA, [mount(writable=True)], "", "although it is not mounted so"),
-        (MEDIA, [mount(type="volume", name="shared")], "", "is not one of the project social: mount /mastodon/public/system writable"),
-        (MEDIA, [mount()], "services: {web: {volumes: ['${MEDIA}:/mastodon/public/system:ro']}}\n", "is made of variables"),
+        (MEDIA, [], "services: {}", "would be gone with it: mount a volume there"),
+        (MEDIA, [mount(writable=True)], "services: {}", "although it is not mounted so"),
+        *(
+            (
+                MEDIA,
+                [mount()],
+                base,
+                "otherwise than as SOURCE:PATH:ro with one source and no variable: mount /mastodon/public/system writable",
+            )
+            for base in (
+                RO % (("${MEDIA}:/mastodon/public/system:ro",) * 2),
+                RO % ("./a:/mastodon/public/system:ro", "./b:/mastodon/public/system:ro"),
+                "x: &m {type: volume, source: media, target: /mastodon/public/system, read_only: true, volume: {subpath: a}}\n",
+                "x: &m\n  source: ${MEDIA}\n  target: /mastodon/public/system\n  read_only: true\n",
+                "services: {}\n",
+            )
+        ),
     ],
 )
 def test_what_only_its_admin_can_choose(tmp_path: Path, path: str, mounts: list[dict[str, Any]], base: str, why: str) -> None:

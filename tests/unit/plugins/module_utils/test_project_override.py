@@ -63,6 +63,8 @@ def test_a_command_goes_into_the_override(tmp_path: Path, base: str, version: di
         (".env", "COMPOSE_FILE=docker-compose.yml\n", "would not take"),
         ("docker-compose.override.yml", project_override.OURS + "services: {}\n", "is yours"),
         ("docker-compose.override.yml", project_override.OURS + '{"services": []}', "is yours"),
+        ("docker-compose.override.yml", project_override.OURS + '{"services": {"web": null}}', "is yours"),
+        ("docker-compose.override.yml", project_override.OURS + '{"services": {"web": {"tmpfs": "/run"}}}', "is yours"),
     ],
 )
 def test_where_ours_would_change_more_or_nothing_it_is_not_made(tmp_path: Path, name: str, text: str, why: str) -> None:
