@@ -17,7 +17,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Str
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import SidekiqPages
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -86,6 +86,7 @@ class Pasted:
         self._last: float | None = None
         self._time = 0.0
         self._container = False
+        self._logged = False  # lines of Sidekiq's log were among them, and not only what its pages show
         self._unit = ""
         self._sidekiqmon = Sidekiqmon()
         self._pages = SidekiqPages()
@@ -131,8 +132,10 @@ class Pasted:
         rest = _NGINX_REST.match(text) if origin == "proxy" else None
         if rest:
             text = "[error] 0#0: " + rest[1]
-        if origin == "sidekiq" and not line.service and not line.identifier and _NAKED.match(text):
-            text = "WARN: " + text
+        if origin == "sidekiq":
+            self._logged = self._logged or bool(line.service or line.identifier) or shows(text)
+            if not self._logged and _NAKED.match(text):  # in a log it may be a line of what a stranger answered
+                text = "WARN: " + text
         name = line.service or line.identifier or "log"
         source = self._sources.setdefault(
             origin, {"origin": origin, "name": name[:120], "kind": "pasted", "lines": 0, "bytes": 0, "truncated": False}
