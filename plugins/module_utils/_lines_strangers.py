@@ -58,7 +58,7 @@ _CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|
 _NO_SOCKET = re.compile(
     r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
-CLIENTS_JSON = "JSON of a client"
+_CLIENTS_JSON = "JSON of a client"
 # Names of Ruby's classes only.
 _CONVERTED = re.compile(r"[Cc]an't (?:cast|convert) [A-Z]\w{1,40}(?: into [A-Z]\w{1,40})?")
 # Of the object storage, whose address the administrator chose.
@@ -123,7 +123,7 @@ def _heard(origin: str, line: Line) -> str:
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
         if line.severity != "fatal":
-            return CLIENTS_JSON
+            return _CLIENTS_JSON
         return "" if "JSON" in line.text else line.text
     if origin == "streaming" and _RUST.match(line.text):
         return line.text

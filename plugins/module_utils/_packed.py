@@ -41,6 +41,11 @@ def unpack(packed: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
         raise ValueError("is cut off")
 
 
+def missing(problem: ValueError, unpacked_bytes: int) -> str:
+    """Why the end of a packed file is missing, behind what of it was unpacked."""
+    return "the compressed file %s%s" % (problem, " behind %d unpacked bytes" % unpacked_bytes if unpacked_bytes else "")
+
+
 class _Unpacker:
     """One member. bz2 and lzma are not in every Python: who built it may have lacked their libraries."""
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import Callable, Deque, Iterable, Iterator, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, unpack
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, missing, unpack
 
 CHUNK_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 13  # looked at in one place while searching
@@ -72,7 +72,7 @@ def _unpacked(packed: Iterable[bytes], keep_bytes: int, deadline: float) -> Tupl
                 reason = "only the first %d bytes of the compressed file were unpacked" % total
                 break
     except ValueError as problem:
-        reason = "the compressed file %s behind %d unpacked bytes" % (problem, total)
+        reason = missing(problem, total)
     return b"".join(ring), total - kept, reason
 
 

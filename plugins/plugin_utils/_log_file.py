@@ -13,7 +13,7 @@ import typing as t
 
 import yaml
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._packed import kind_of, unpack
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import kind_of, missing, unpack
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -49,7 +49,7 @@ class Lines:
                     self.truncated = f"only the first {MAX_BYTES >> 20} MiB were read"
                     break
         except ValueError as problem:
-            self.truncated = f"the compressed file {problem} behind {total} unpacked bytes"
+            self.truncated = missing(problem, total)
         except OSError as error:
             raise LogError(f"log {self._path} cannot be read: {error.strerror or error}") from None
         if rest:

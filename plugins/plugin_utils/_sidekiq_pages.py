@@ -4,7 +4,7 @@
 
 """Failed jobs as people copy them from Sidekiq's web UI and console. Private to this collection.
 
-Source: web/views/retry.erb, retries.erb and morgue.erb of Sidekiq 5 to 8.
+Source: web/views/retry.erb (one job) and retries.erb (the list) of sidekiq/sidekiq.
 """
 
 from __future__ import annotations

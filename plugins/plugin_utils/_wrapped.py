@@ -117,7 +117,7 @@ def _of_string(quoted: str | None, listed: str | None, code: str | None) -> str:
 
 
 def _at(line: Stripped, date: str) -> Stripped:
-    return line if line.time is not None else line._replace(time=_stripped(date.replace("/", "-") + " x[1]: ").time)
+    return line if line.time is not None else line._replace(time=strip_prefix(date.replace("/", "-") + " x[1]: ").time)
 
 
 def _told(message: str, date: str, name: str, pid: str) -> Stripped:

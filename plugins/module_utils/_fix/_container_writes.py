@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import containers, project, project_override
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import composition
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import read_only_for
 
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
@@ -43,7 +43,7 @@ def allow(change: Change, found: list[dict[str, Any]]) -> None:
             kind, entry = ("volumes", _writable(base, text, target)) if target else ("tmpfs", _temporary(change, path))
             told[kind] = [*(each for each in told.get(kind, []) if each != entry), entry]
         # Uploads go through it, and nothing but the root tells whether it can be written.
-        if "tmpfs" in told and _read_only(change, unit["pid"], "/tmp"):
+        if "tmpfs" in told and read_only_for(change.host, unit["pid"], "/tmp"):
             told["tmpfs"] = [*(each for each in told["tmpfs"] if each != "/tmp"), "/tmp"]
     if not units:
         return
@@ -56,7 +56,7 @@ def allow(change: Change, found: list[dict[str, Any]]) -> None:
 def still_read_only(change: Change) -> str:
     for name, path in change.step["made_writable"]:
         pid = containers.unit(change.host, name).get("pid", 0)
-        if pid and _read_only(change, pid, path):
+        if pid and read_only_for(change.host, pid, path):
             return "%s is still read-only for %s" % (path, name)
     return ""
 
@@ -77,13 +77,13 @@ def _mounted(change: Change, unit: dict[str, Any], path: str) -> str:
 
 def _writable(base: str, text: str, target: str) -> str:
     """The mount as the compose file says it, without ro; labels for SELinux (z, Z) stay."""
-    said = re.findall(r"""([^\s"',\[\]:]+):%s/?(?::([A-Za-z,]+))?(?=["',\s\]]|\Z)""" % re.escape(target), text)
+    said = re.findall(r"""([^\s"',\[\]:]{1,500}):%s/?(?::([A-Za-z,]+))?(?=["',\s\]]|\Z)""" % re.escape(target), text)
     sources = {source for source, _options in said}
     if len(sources) != 1 or len(said) != len(re.findall(re.escape(target) + r"(?![\w.-])", text)) or "$" in "".join(sources):
         raise Refused("%s mounts %s otherwise than as SOURCE:PATH:ro with one source and no variable: %s" % (
             base, target, BY_HAND % target))
-    options = {word for _source, options in said for word in options.split(",") if "ro" in options.split(",")} - {"", "ro"}
-    return ":".join([sources.pop(), target, *([",".join(sorted(options))] if options else [])])
+    kept = sorted({word for _source, options in said for word in options.split(",")} - {"", "ro", "rw"})
+    return ":".join([sources.pop(), target, *([",".join(kept)] if kept else [])])
 
 
 def _temporary(change: Change, path: str) -> str:
@@ -92,7 +92,3 @@ def _temporary(change: Change, path: str) -> str:
         raise Refused("%s is in the container itself, which is read-only, and would be gone with it: mount a volume there" % path)
     owner = change.owner()
     return "%s:uid=%d,gid=%d" % (path, owner.uid, owner.gid)
-
-
-def _read_only(change: Change, pid: int, path: str) -> bool:
-    return mount_of(path, mount_table(change.host.maybe("/proc/%d/mountinfo" % pid, 4 << 20) or ""))[2]

@@ -13,7 +13,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change import dr
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix import _container_writes
-from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import read_only_for
 
 TOPIC = "writes"
 # What nobody may open to a web application, whatever the settings call it.
@@ -58,9 +58,8 @@ def check(change: Change) -> str:
         return _container_writes.still_read_only(change)
     for unit in change.step["services"].get("restart", []):
         pid = units.properties(change.host, unit, "MainPID").get("MainPID", "0")
-        table = mount_table(change.host.maybe("/proc/%s/mountinfo" % pid, 4 << 20) or "")
         for path in (install["media_root"], install["root"] + "/tmp"):
             real = change.host.real(path)
-            if table and change.host.is_dir(real) and mount_of(real, table)[2]:
+            if change.host.is_dir(real) and read_only_for(change.host, pid, real):
                 return "%s is still read-only for %s" % (real, unit)
     return ""

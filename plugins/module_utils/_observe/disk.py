@@ -99,6 +99,11 @@ def mount_of(path: str, mounts: list[tuple[str, str, bool]]) -> tuple[str, str, 
     return best
 
 
+def read_only_for(host: Host, pid: int | str, path: str) -> bool:
+    """Whether a path without links stands on a read-only mount in the mount namespace of a process."""
+    return mount_of(path, mount_table(host.maybe("/proc/%s/mountinfo" % pid, 4 << 20) or ""))[2]
+
+
 def _measure(mount: str, kind: str, space: os.statvfs_result) -> dict[str, Any]:
     size = space.f_frsize
     used = (space.f_blocks - space.f_bfree) * size

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import logs, proxy
-from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, unpack
+from ansible_collections.fediops.mastodon.plugins.module_utils._packed import HEAD_BYTES, kind_of, missing, unpack
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored import window_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._stored_lines import Times, dated_of
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
@@ -182,4 +182,4 @@ class _Reader:
         try:
             yield from unpack(self.file.chunks(0), BLOCK_BYTES)
         except ValueError as problem:
-            self.source.cut("the compressed file %s" % problem, 0.0)
+            self.source.cut(missing(problem, 0), 0.0)

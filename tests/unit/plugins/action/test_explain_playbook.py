@@ -38,6 +38,7 @@ def told_of(folder):
     ("environment", "command"),
     [
         ({}, "ansible-playbook fediops.mastodon.remediate -i INVENTORY -e mastodon_remediate_impact=prune\n"),
+        # Text of the report that is compared, for who started it by make; nothing is run, so that nothing can fail unseen.
         ({"FEDIOPS_MASTODON_MAKE": "make"}, "make remediate INVENTORY=INVENTORY ARGS='-e mastodon_remediate_impact=prune'\n"),
     ],
 )

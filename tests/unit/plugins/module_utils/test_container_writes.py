@@ -42,7 +42,7 @@ def changing(folder: Path, paths: list[str], mounts: list[dict[str, Any]], base:
 @pytest.fixture(autouse=True)
 def compose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
-    monkeypatch.setattr(_container_writes, "_read_only", lambda _change, _pid, path: path == "/tmp")
+    monkeypatch.setattr(_container_writes, "read_only_for", lambda _host, _pid, path: path == "/tmp")
 
 
 def services(change: Change, folder: Path) -> Any:
@@ -78,7 +78,7 @@ def test_what_is_read_only_after_all_is_said(tmp_path: Path, monkeypatch: pytest
     seen: list[str] = []
     monkeypatch.setattr(_container_writes.containers, "unit", lambda _host, name: seen.append(name) or {"pid": 7})
     assert allow_writes.check(change) == "" and seen == ["social-web-1", "social-sidekiq-1"]
-    monkeypatch.setattr(_container_writes, "_read_only", lambda _change, pid, path: (pid, path) == (7, TMP))
+    monkeypatch.setattr(_container_writes, "read_only_for", lambda _host, pid, path: (pid, path) == (7, TMP))
     assert allow_writes.check(change) == f"{TMP} is still read-only for social-web-1"
 
 

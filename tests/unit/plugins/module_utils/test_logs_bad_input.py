@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import time
 
@@ -22,6 +24,7 @@ from ansible_collections.fediops.mastodon.tests.unit.fixtures.log_door import SI
 FULL = "%s UTC [12] mastodon@mastodon_production ERROR:  could not extend file: No space left on device\n"
 QUIET = "%s UTC [12] LOG:  checkpoint starting: time\n"
 LONG = 200_000_000
+PACKS: dict[str, Any] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
 
 class Files(Host):
@@ -108,14 +111,23 @@ def test_a_cut_off_gzip_is_said(tmp_path: Path) -> None:
 def test_rotated_files_of_the_window_are_read_packed_or_not(tmp_path: Path) -> None:
     now = time.time()
     for number, name in enumerate(
-        ("a.log", "a.log.1", "a.log.2.gz", "a.log.3.gz", "a.log.4.gz", "a.log-20260101.gz", "a.log.old", "a.log.1.bak")
+        ("a.log", "a.log.1", "a.log.2.gz", "a.log.3.xz", "a.log.4.bz2", "a.log-20260101.gz", "a.log.old", "a.log.1.bak")
     ):
         text = (FULL % at(now - 10 - 60 * number)).encode()
-        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        (tmp_path / name).write_bytes(PACKS.get(name.rpartition(".")[2], bytes)(text))
         os.utime(tmp_path / name, (now - 60 * number, now - 60 * number))
     found = read(tmp_path / "a.log")
-    assert [Path(source["name"]).name for source in found["sources"]] == ["a.log.3.gz", "a.log.2.gz", "a.log.1", "a.log"]
+    assert [Path(source["name"]).name for source in found["sources"]] == ["a.log.3.xz", "a.log.2.gz", "a.log.1", "a.log"]
     assert full(found) == 4
+
+
+def test_a_rotated_file_that_cannot_be_unpacked_is_said(tmp_path: Path) -> None:
+    now = time.time()
+    (tmp_path / "a.log").write_text(FULL % at(now - 10))
+    (tmp_path / "a.log.1.zst").write_bytes(b"\x28\xb5\x2f\xfd rest")
+    packed, plain = read(tmp_path / "a.log")["sources"]
+    assert (packed["truncated"], packed["reason"]) == (True, "the compressed file is packed by zstd, which cannot be read here")
+    assert plain["lines"] == 1 and not plain["truncated"]
 
 
 @pytest.mark.parametrize("jump", [-40 * 86400, -7200, -1800, -90, 1800, 7200])
