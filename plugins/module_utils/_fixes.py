@@ -52,24 +52,19 @@ FIXES = {
 }
 
 
-# Where Mastodon runs in containers, what a fix would change is in the image, or in files that only compose reads. These are refused, with
-# what to do in the place of it (English, French); all others know containers or have to do with the host alone.
+# Where Mastodon runs in containers, what these would change is in the image. They are refused, with what to do in the place of it
+# (English, French); all others know containers or have to do with the host alone.
 _IMAGE = (
     "it is part of the image, and what is changed in a running container is gone when it is created anew: pull the right image tag, then "
     "docker compose up -d",
     "cela fait partie de l'image, et ce qu'on change dans un conteneur disparaît quand il est recréé : tirez le bon tag de l'image, puis "
     "docker compose up -d",
 )
-_COMPOSE_FILE = (
-    "it is set in the compose file of the project (command, environment, env_file), which is yours to edit; then docker compose up -d",
-    "cela se règle dans le fichier compose du projet (command, environment, env_file), que vous seul modifiez ; puis docker compose up -d",
-)
 NOT_IN_CONTAINERS = {
     "install_node_modules": _IMAGE,
     "rebuild_assets": _IMAGE,
     "copy_assets": _IMAGE,
     "install_media_tools": _IMAGE,
-    "set_stop_timeout": _COMPOSE_FILE,
 }
 _OTHER = (
     "this fix was made for services of systemd and files of the host",
@@ -78,7 +73,7 @@ _OTHER = (
 # They know containers of a compose project, or have to do with the host alone. Whatever is not named here is refused, also a new fix.
 _OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
                            "tune_concurrency", "convert_encoding", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues",
-                           "allow_writes"))
+                           "allow_writes", "set_stop_timeout"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -242,6 +244,32 @@ def test_what_the_compose_file_makes_read_only_is_writable_by_an_override(projec
             assert not override.exists() and project.inspect("web")["HostConfig"]["ReadonlyRootfs"] == (what == "root")
         finally:
             override.unlink(missing_ok=True)
+
+
+@pytest.mark.thorough
+def test_a_sidekiq_that_is_killed_at_stops_gets_more_time(project: Project, tmp_path: Path) -> None:
+    override = project.directory / "docker-compose.override.yml"
+
+    def restarted_at_work() -> str:
+        """Restarted by its admin while it does long jobs; what it says of that."""
+        job = {"class": "Standin::SleepWorker", "args": [50], "queue": "default", "retry": True, "created_at": time.time()}
+        jobs = [json.dumps({**job, "jid": secrets.token_hex(12), "enqueued_at": time.time()}) for _time in range(3)]
+        project.run("redis", "redis-cli", "lpush", "queue:default", *jobs)
+        time.sleep(3)
+        project.compose("restart", "sidekiq")
+        time.sleep(8)
+        return subprocess.run(["docker", "logs", project.container("sidekiq")], capture_output=True, text=True, check=True).stdout
+
+    assert "back to Redis" not in restarted_at_work()
+    try:
+        host = cured(project, tmp_path, "stop_timeout_too_short")
+        assert project.inspect("sidekiq")["Config"]["StopTimeout"] == 60
+        assert "Pushed 3 jobs back to Redis" in restarted_at_work()
+        back(project, tmp_path, host)
+        assert not override.exists() and project.inspect("sidekiq")["Config"].get("StopTimeout") is None
+        project.ready()
+    finally:
+        override.unlink(missing_ok=True)
 
 
 @pytest.mark.thorough

@@ -23,10 +23,13 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._change.project i
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 
 _VERSION = re.compile(r"(?m)^version: *['\"]?(\d+(?:\.\d+)?)['\"]?\s*(?:#.*)?$")
 _VARIABLE = re.compile(r"(?<!\$)\$[{A-Za-z_]")
+STOP = "stop_grace_period"
 _COMMAND = re.compile(r"\s*command\s*:")
 
 
@@ -67,6 +70,13 @@ def of_mounts(change: Change, services: dict[str, dict[str, list[str]]], base: s
     return _prepared(change, services, base, by_hand, shown)
 
 
+def of_stop(change: Change, services: dict[str, int], by_hand: str) -> Override:
+    """How long the engine waits for services before it kills them: {service: seconds}."""
+    base, _text = base_of(change, by_hand)
+    told = {service: {STOP: "%ds" % seconds} for service, seconds in services.items()}
+    return _prepared(change, told, base, by_hand, "\n".join("%s: %s: %s" % (service, STOP, each[STOP]) for service, each in told.items()))
+
+
 def base_of(change: Change, by_hand: str) -> tuple[str, str]:
     """Path and text of the compose file; Refused where an override of ours beside it would not be read."""
     told = change.install["compose"]
@@ -80,7 +90,7 @@ def base_of(change: Change, by_hand: str) -> tuple[str, str]:
     return base, text
 
 
-def _prepared(change: Change, services: dict[str, dict[str, list[str]]], base: str, by_hand: str, shown: str) -> Override:
+def _prepared(change: Change, services: Mapping[str, Mapping[str, str | list[str]]], base: str, by_hand: str, shown: str) -> Override:
     path = change.install["compose"]["directory"] + "/" + OUR_OVERRIDE
     said = _ours(change.text(path))
     if said is None:
@@ -91,6 +101,9 @@ def _prepared(change: Change, services: dict[str, dict[str, list[str]]], base: s
     for service, told in services.items():
         ours = said.setdefault("services", {}).setdefault(service, {})
         for key, words in told.items():
+            if isinstance(words, str):
+                ours[key] = words
+                continue
             words = [word.replace("$", "$$") for word in words]  # what looks like a variable to compose is none
             before = [word for word in ours.get(key, []) if word not in words]
             ours[key] = words if key == "command" else before + words
@@ -128,5 +141,9 @@ def _ours(text: str | None) -> dict[str, Any] | None:
         return None
     if not isinstance(said, dict) or not isinstance(said.get("services"), dict):
         return None
-    told = [value for service in said["services"].values() for value in (service.values() if isinstance(service, dict) else [None])]
-    return said if all(isinstance(value, list) and all(isinstance(word, str) for word in value) for value in told) else None
+    told = [each for service in said["services"].values() for each in (service.items() if isinstance(service, dict) else [("", None)])]
+    return said if all(isinstance(value, str) if key == STOP else _are_words(value) for key, value in told) else None
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)

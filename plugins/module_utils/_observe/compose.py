@@ -30,6 +30,7 @@ APP_ROLES = ("web", "sidekiq", "streaming")
 VERSION_FILE = "lib/mastodon/version.rb"
 MAX_CONTAINERS = 60
 BOOT_SECONDS = 90.0
+ENGINE_STOP_SECONDS = 10  # before it kills, where the project names no stop_grace_period (docs.docker.com/reference/cli/docker/container/stop)
 _WRAPPERS = ("tini", "dumb-init", "docker-init", "docker-entrypoint.sh", "docker_entrypoint.sh", "entrypoint.sh", "env", "nice", "--")
 # 143 is the end that SIGTERM brings: what `docker stop` sends first, and systemd too takes for a clean one.
 _CLEAN = (0, 143)
@@ -119,6 +120,7 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
         "active_state": active, "sub_state": sub,
         "result": "oom-kill" if killed else "success" if pid or exit_code in _CLEAN else "signal" if exit_code > 128 else "exit-code",
         "enabled": "disabled" if policy == "no" else "enabled", "restarts": int(told.get("RestartCount") or 0),
+        "stop_timeout_seconds": _stop_timeout(config.get("StopTimeout")),
         "user": str(config.get("User") or "root")[:64], "working_directory": str(config.get("WorkingDir") or "/"),
         "image": str(config.get("Image", ""))[:200], "restart_policy": policy, "ports": _published(told),
         "networks": sorted(networks),
@@ -157,6 +159,12 @@ def unit_of(host: Host, told: dict[str, Any]) -> dict[str, Any]:
                           "settled": time.time() - since > BOOT_SECONDS + 3 * interval}
         unit["_health_test"] = " ".join(str(word) for word in (config.get("Healthcheck") or {}).get("Test") or [])[:500]
     return unit
+
+
+def _stop_timeout(told: Any) -> float | None:
+    """Seconds; None: for ever."""
+    seconds = ENGINE_STOP_SECONDS if told is None else int(told)
+    return float(seconds) if seconds >= 0 else None
 
 
 def command_of(argv: list[str]) -> list[str]:

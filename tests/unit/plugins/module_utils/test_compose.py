@@ -143,6 +143,11 @@ def test_composition() -> None:
     assert composition._mixed([apart, unit()]) == [] and len(composition._mixed([apart, unit(Image="sha256:9")])) == 2
 
 
+@pytest.mark.parametrize(("told", "seconds"), [(None, 10.0), (60, 60.0), (0, 0.0), (-1, None)])
+def test_how_long_a_container_may_take_to_stop(told: int | None, seconds: float | None) -> None:
+    assert unit(Config__StopTimeout=told)["stop_timeout_seconds"] == seconds
+
+
 def test_every_refusal_is_of_a_fix_that_there_is() -> None:
     fixes, well = set(_fixes.FIXES), _fixes.ALSO_IN_CONTAINERS
     assert set(_fixes.NOT_IN_CONTAINERS) < fixes and fixes > well

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import project, project_override, run
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import cover_queues
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import cover_queues, set_stop_timeout
 
 SIDEKIQ = ["bundle", "exec", "sidekiq", "-q", "default", "-q", "push"]
 
@@ -65,6 +65,7 @@ def test_a_command_goes_into_the_override(tmp_path: Path, base: str, version: di
         ("docker-compose.override.yml", project_override.OURS + '{"services": []}', "is yours"),
         ("docker-compose.override.yml", project_override.OURS + '{"services": {"web": null}}', "is yours"),
         ("docker-compose.override.yml", project_override.OURS + '{"services": {"web": {"tmpfs": "/run"}}}', "is yours"),
+        ("docker-compose.override.yml", project_override.OURS + '{"services": {"web": {"stop_grace_period": ["1s"]}}}', "is yours"),
     ],
 )
 def test_where_ours_would_change_more_or_nothing_it_is_not_made(tmp_path: Path, name: str, text: str, why: str) -> None:
@@ -141,6 +142,18 @@ def test_a_scaled_service_keeps_its_scheduler(tmp_path: Path) -> None:
     change.facts["sidekiq"].update(unconsumed_queues=[], schedulers=2)
     with pytest.raises(Refused, match="several containers of the service sidekiq take the queue scheduler"):
         cover_queues.fix(change)
+
+
+def test_a_stop_gets_its_time_beside_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
+    short, patient = {"shutdown_timeout_seconds": 70, "stop_short": True}, {"shutdown_timeout_seconds": 25, "stop_short": False}
+    change = changing(tmp_path, unit(**short), unit(name="social-pull-1", service="pull", **patient))
+    write(change, unit(), "sidekiq -q a")
+    set_stop_timeout.fix(change)
+    assert override(change, tmp_path)["services"] == {"sidekiq": {"command": ["sidekiq", "-q", "a"], "stop_grace_period": "75s"}}
+    assert [each["what"] for each in change.step["changes"]][1:2] == ["docker compose up -d sidekiq"]
+    write(change, unit(), "sidekiq")
+    assert override(change, tmp_path)["services"]["sidekiq"] == {"command": ["sidekiq"], "stop_grace_period": "75s"}
 
 
 def test_queues_that_are_split_over_containers_are_their_authors_business(tmp_path: Path) -> None:

@@ -30,6 +30,22 @@ REFUSED = {"logs.signatures": {"nginx_config_wrong.refused": {
     "count": 1, "first_epoch": NOW - 60, "last_epoch": NOW - 60,
     "samples": [{"origin": "proxy", "name": "nginx.service", "time_epoch": NOW - 60, "text": "nginx: [emerg] x"}],
 }}}  # fmt: skip
+
+
+def sidekiq(stops: int, ends: int, seconds_ago: float, stop_timeout_seconds: float | None = 10.0) -> dict[str, Any]:
+    """Sidekiq in a container that was started that long ago, and what its log says of its stops before."""
+    short = stop_timeout_seconds is not None and stop_timeout_seconds <= 25
+    change = {"since_epoch": NOW - seconds_ago, "stop_timeout_seconds": stop_timeout_seconds, "stop_short": short}
+    units = [{**unit, **(change if unit["role"] == "sidekiq" else {})} for unit in HEALTHY["services"]["units"]]
+    sample = {"origin": "sidekiq", "name": "mastodon-sidekiq-1", "time_epoch": NOW - 60, "text": "x"}
+    seen = {
+        f"stop_timeout_too_short.{name}": {"count": count, "first_epoch": NOW - 60, "last_epoch": NOW - 60, "samples": [sample]}
+        for name, count in (("stopping", stops), ("ended", ends))
+        if count
+    }
+    return {"install.deployment": "docker", "services.units": units, "logs.signatures": seen}
+
+
 EVICTS = {"maxmemory_bytes": 1 << 30, "maxmemory_policy": "allkeys-lru"}
 CASES: list[tuple[dict[str, Any], str, str]] = [  # what is changed, the issue, its fix
     ({}, "", ""),
@@ -53,6 +69,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [  # what is changed, the issue, 
     ({f"redis.uses.app.{key}": value for key, value in EVICTS.items()}, "redis_eviction_policy", "fix_redis_policy"),
     ({f"redis.uses.cache.{key}": value for key, value in EVICTS.items()}, "", ""),
     (REFUSED, "nginx_config_wrong", ""),
+    (sidekiq(2, 1, 50), "stop_timeout_too_short", "set_stop_timeout"),
+    (sidekiq(2, 2, 50), "", ""),
+    # It may be stopping just now.
+    (sidekiq(2, 1, 70), "", ""),
+    (sidekiq(2, 1, 50, 60), "", ""),
+    (sidekiq(2, 1, 50, None), "", ""),
     # It was mended since.
     ({**REFUSED, "proxy.changed_epoch": NOW - 30}, "", ""),
 ]  # fmt: skip
