@@ -35,9 +35,9 @@ _BEHIND = re.compile(
     r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack(?:\?! client [0-9A-Fa-f:.]{2,45}( is not a trusted proxy))?|No route matches"
     r"|HTTP parse error|Preview of field's value:).*", re.S
 )
-# What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
+# What is told at any severity, and Rails, Rack::Attack, Paperclip or Sidekiq alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
-    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
+    r"(Shutting down|Bye!)$|(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
     r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )

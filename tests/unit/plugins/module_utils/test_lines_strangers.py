@@ -188,6 +188,9 @@ def test_real_faults_are_heard() -> None:
     assert seen("web", "[1] ! Unable to load application: KeyError: key not found: \"OTP_SECRET\"") >= {"secrets_missing.key"}
     limited = f"I, [2026-01-02T03:04:05.678901 #1234]  INFO -- : [{RID}] Rate limit hit (throttle): 127.0.0.1 GET /api/v1/timelines/public"
     assert seen("web", limited) == {"rate_limited_shared_ip.private", "rate_limited_shared_ip.hit"}
+    stop = "2026-01-02T03:04:05.678Z pid=12 tid=abc INFO: "
+    assert seen("sidekiq", stop + "Shutting down") == {"stop_timeout_too_short.stopping"}
+    assert seen("sidekiq", stop + "Bye!") == {"stop_timeout_too_short.ended"}
 
 
 @pytest.mark.parametrize(("origin", "text"), [
