@@ -125,6 +125,11 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
         "|no existe la sentencia preparada NAME|l'istruzione preparata NAME non esiste",
     ),
     (
+        "has no equivalent in encoding",
+        "で等価な文字を持ちません|中没有对应字符|인코딩에는 없습니다|нет эквивалента в|no tiene equivalente en la codificación"
+        "|non ha un equivalente nella codifica|não tem equivalente na codificação",
+    ),
+    (
         "canceling statement due to statement timeout",
         "ステートメントのタイムアウトのためステートメントをキャンセルしています|由于语句执行超时，正在取消语句"
         "|명령실행시간 초과로 작업을 취소합니다|выполнение оператора отменено из-за тайм-аута"

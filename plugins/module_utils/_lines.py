@@ -52,7 +52,7 @@ class Stripped(NamedTuple):
     service: str = ""  # of docker compose, with the number of the container behind it
 
 
-_COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})[ \t]*\|(?: |$|(?=\S))")
+_COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})(?:[ \t]*\|(?: |$)|[ \t]+\|)")
 # kubectl logs --prefix, and stern: pod and container.
 _POD = re.compile(r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] |([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5}) [a-z][a-z0-9-]{0,62} (?=\S)")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")

@@ -58,6 +58,7 @@ _CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|
 _NO_SOCKET = re.compile(
     r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
+_LINKING = ("ActionView::Template::Error", "ActionController::UrlGenerationError")
 _CLIENTS_JSON = "JSON of a client"
 # Names of Ruby's classes only.
 _CONVERTED = re.compile(r"[Cc]an't (?:cast|convert) [A-Z]\w{1,40}(?: into [A-Z]\w{1,40})?")
@@ -69,8 +70,10 @@ _BLOCKED = re.compile(
     r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}'
     r"(blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\])"
 )
+_CLOSED = re.compile(r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]")
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
+_MODULE = re.compile(r"file://(/[\w./@+-]{1,200}\.[cm]?js:\d+)\Z")  # where Node.js dies
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
 _LOOPBACK = ('"localhost"', '"127.0.0.1"', '"::1"')
 _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
@@ -119,7 +122,7 @@ def _heard(origin: str, line: Line) -> str:
     told = _TOLD.match(line.text)
     if told:
         return next(part for part in told.groups() if part)
-    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
+    if line.severity in _QUIET and line.kind != "job" or origin != "streaming" and _METADATA.match(line.text):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
         if line.severity != "fatal":
@@ -148,14 +151,17 @@ def _raised(name: str, message: str) -> str:
     if name == "TypeError":
         classes = _CONVERTED.match(message)
         return f"{name}: {classes.group()}" if classes else name
+    if name in _LINKING and message.startswith("No route matches {"):  # a link of its own; of a visitor's path it is another class
+        return f"{name}: No route matches {{…"
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
         refused = refused or (_UNTRUSTED.search(message) if name == "Seahorse::Client::NetworkingError" else None)
         return f"{name}: {refused.group(1)}" if refused else name
-    message = message.partition("\n")[0]
     if _SEARCH.match(name):
-        return f"{name}: {_BEHIND.sub('', message)}"
+        closed = _CLOSED.search(_BEHIND.sub("", message))  # several lines, one for each document
+        return f"{name}: {closed.group() if closed else _BEHIND.sub('', message).partition(chr(10))[0]}"
+    message = message.partition("\n")[0]
     if message[:1] == "'" and not name.startswith(("PG::", "ActiveRecord::")):  # 'text of a stranger' is not a valid visibility
         message = ""
     return f"{name}: {without(message, name == 'KeyError')}"
@@ -182,5 +188,8 @@ def _kept(match: Match[str]) -> str:
 
 
 def _address(match: Match[str]) -> str:
+    module = _MODULE.match(match.group())
+    if module:
+        return module.group(1)
     found = _SERVICE_URL.match(match.group())
     return "".join(found.group(1, 2, 3)) if found else "url://…"

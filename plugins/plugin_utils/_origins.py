@@ -81,9 +81,10 @@ _SHAPES = tuple(  # what only one kind of program writes
 )
 _COMMAND = re.compile(  # what only a command prints that somebody ran
     r"(?:\S+@\S+:\S*)?[$#] \S|(?:bin/)?(?:rails|rake) aborted!|== \d{14} \w+: |Tasks: TOP => |yarn |npm (?:ERR|error|WARN)"
-    r"|error Command failed|\[[Ww]ebpacker\]|Building with Vite|vite v\d|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
+    r"|error Command failed|\[[Ww]ebpacker\]|Building with Vite|vite v\d|=> (?:ERROR|CANCELED) \[|failed to solve: |Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
     r"|\s*(?:Active|Loaded|Process|Main PID): "
 )
+_SILENT = ("kernel", "system", "database", "redis", "proxy")  # they print nothing that could be a command's
 _MORE = re.compile(  # goes on with what the line before said
     r"\s|\Z|(?:from )?(?:/|[\w.-]+/)\S*:\d+(?::in|\Z)|DETAIL: |HINT: |LINE \d|CONTEXT: |Caused by|Causes:|\d+: from |\}|\]|at \S+ \("
 )
@@ -137,6 +138,8 @@ class Origins:
     def _likely(self, line: Stripped) -> str:
         if self._previous and _MORE.match(line.text):
             return self._previous
+        if self._whole in _SILENT and _COMMAND.match(line.text):
+            return "command"
         if self._whole != AUTO:
             return self._whole
         return self._previous if self._previous in SERVICES and not _COMMAND.match(line.text) else "command"

@@ -18,6 +18,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._redact import st
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._redis_cli import RedisCli
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import SidekiqPages
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
@@ -89,6 +90,7 @@ class Pasted:
         self._logged = False  # lines of Sidekiq's log were among them, and not only what its pages show
         self._unit = ""
         self._sidekiqmon = Sidekiqmon()
+        self._redis_cli = RedisCli()
         self._pages = SidekiqPages()
 
     def add(self, raw: bytes) -> None:
@@ -106,9 +108,9 @@ class Pasted:
             for failure in failures or ():
                 self._failed(part, *failure)
             self._status(part)
-            unconsumed = self._sidekiqmon.told(part.text)
-            if unconsumed:
-                self._tally.add("command", "sidekiqmon", self._time, unconsumed.encode())
+            for name, told in (("sidekiqmon", self._sidekiqmon.told(part.text)), ("redis-cli", self._redis_cli.told(part.text))):
+                if told:
+                    self._tally.add("command", name, self._time, told.encode())
 
     def _failed(self, line: Stripped, job: str, name: str, message: str) -> None:
         """As Sidekiq's own log would tell it."""

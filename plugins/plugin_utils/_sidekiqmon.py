@@ -14,7 +14,7 @@ import re
 _SECTION = re.compile(r"-{4} (\w+)(?: \((\d{1,6})\))? -{4}\s*\Z")
 _TAKEN = re.compile(r"\s*Queues: *(.*)")  # a long list goes on in the next lines
 _OTHER = re.compile(r"\s*(?:[A-Z]\w*:\s|\Z|\S+:\d+:\w+)")
-_QUEUE = re.compile(r"(\w+) +[1-9]\d* +\d[\d.]*\s*\Z")
+_QUEUE = re.compile(r"(\w+) +[1-9][\d,]* +\d[\d.,]*\s*\Z")
 
 
 class Sidekiqmon:

@@ -34,8 +34,12 @@ _FILE = re.compile(
     r"[\w./@+-]{1,200}\.(?:log|txt|out|err)(?:[.-]\d{1,8})?(?:\.gz)?([:-])(?:(?!\d{4}-\d\d-)\d{1,9}\1(?!\d\d:|[XCSM] \d)|(?=\S| {2}))"
 )
 _NAMED = re.compile(r"(?:\[([\w.-]{1,60})\]|\d{1,3}\|([\w.-]{1,60}))(?=\s+\| )")  # podman-compose; pm2
-# A line as a string of JSON or YAML (Ansible's stdout_lines), or as code in a text.
-_STRING = re.compile(r"\s*(\"(?:[^\"\\]|\\.)*\"),?\s*\Z|\s*- '(.*)'\s*\Z|`([^`]+)`\s*\Z", re.DOTALL)
+# A line as a string of JSON or YAML (Ansible's stdout_lines), as the message of JSON that was printed over several lines, or as code in a
+# text, also behind a word in bold (trackers of errors).
+_STRING = re.compile(
+    r"\s*(?:\"(?:message|msg)\": )?(\"(?:[^\"\\]|\\.)*\"),?\s*\Z|\s*- '(.*)'\s*\Z|(?:\*\*[\w ]{3,30}:\*\* )?`+ ?([^`]+?) ?`+\s*\Z", re.DOTALL
+)
+_FRAMED = re.compile(r"[│┃] (.*\S)\s*[│┃]\Z", re.DOTALL)  # by a terminal program
 # Dates of web interfaces and platforms, and signs of lists; followed by what the program wrote, with its own date if it writes one.
 _BEFORE = tuple(
     re.compile(pattern.encode())
@@ -67,7 +71,9 @@ def unwrapped(text: str) -> Stripped:
             return found
     if "&" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
-    string = _STRING.match(text) if text.lstrip()[:1] in ('"', "-", "`") else None
+    framed = _FRAMED.match(text) if text[:1] in ("│", "┃") else None
+    text = framed[1] if framed else text
+    string = _STRING.match(text) if text.lstrip()[:1] in ('"', "-", "`", "*") else None
     if string:
         text = _of_string(*string.groups())
     if text[:1] in _BEGINNINGS:  # most lines begin with something else: a month, a letter, a brace
