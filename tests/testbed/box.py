@@ -20,6 +20,7 @@ import secrets
 import time
 
 from types import TracebackType
+from typing import Self
 
 import docker
 
@@ -53,19 +54,26 @@ class Box(Client):
         `small_root` ("64m") gives it a / that can be filled."""
         if suite not in SUITES:
             raise BoxError(f"there is no suite {suite!r}, only {' and '.join(SUITES)}")
+        image = f"{os.environ.get('FEDIOPS_TESTBED_IMAGE', 'fediops-testbed')}:{suite}"
+        return cls.of_image(image, suite, name=name, kmsg=kmsg, loop=loop, net_admin=net_admin, small_root=small_root)
+
+    @classmethod
+    def of_image(cls, image: str, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False, net_admin: bool = False,
+                 small_root: str = "", engine: bool = False) -> Self:
+        """The same of another image; `engine` has what an engine in the box needs."""
         name = name or f"fediops-{suite}-{secrets.token_hex(3)}"
         capabilities, devices, rules = ["SYS_ADMIN", "SYS_PTRACE"], [], []
         if kmsg:
             capabilities.append("SYSLOG")
             devices.append("/dev/kmsg:/dev/kmsg:rwm")
-        if net_admin:
+        if net_admin or engine:
             capabilities.append("NET_ADMIN")
         if loop:
             devices.append("/dev/loop-control:/dev/loop-control:rwm")
             rules.append("b 7:* rmw")
         try:
             container = _docker().containers.run(
-                f"{os.environ.get('FEDIOPS_TESTBED_IMAGE', 'fediops-testbed')}:{suite}",
+                image,
                 detach=True,
                 name=name,
                 hostname=name,
@@ -79,6 +87,8 @@ class Box(Client):
                 # Without it ::1 is "cannot assign", not "connection refused".
                 sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
                 tmpfs={"/run": "", "/run/lock": ""},
+                # Of overlays upon an overlay there are none.
+                volumes=["/var/lib/docker", "/var/lib/containerd"] if engine else [],
             )
         except (APIError, NotFound) as error:
             raise BoxError(f"box {name} did not start: {getattr(error, 'explanation', error)}") from error

@@ -56,6 +56,18 @@ def image(suite: str) -> str:
     return name
 
 
+def production_keys() -> dict[str, str]:
+    """What .env.production says at first."""
+    keys = {name: secrets.token_hex(16) for name in ("PRIMARY_KEY", "DETERMINISTIC_KEY", "KEY_DERIVATION_SALT")}
+    return {
+        "LOCAL_DOMAIN": DOMAIN, "SECRET_KEY_BASE": secrets.token_hex(64), "OTP_SECRET": secrets.token_hex(64),
+        **{f"ACTIVE_RECORD_ENCRYPTION_{name}": value for name, value in keys.items()},
+        "VAPID_PRIVATE_KEY": secrets.token_hex(22), "VAPID_PUBLIC_KEY": secrets.token_hex(44),
+        "DB_HOST": "db", "DB_PORT": "5432", "DB_NAME": "mastodon_production", "DB_USER": "mastodon", "DB_PASS": DB_PASSWORD,
+        "REDIS_HOST": "redis", "REDIS_PORT": "6379", "SMTP_SERVER": "localhost", "SMTP_FROM_ADDRESS": f"notifications@{DOMAIN}",
+    }  # fmt: skip
+
+
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -84,7 +96,7 @@ class Project:
         settings = {"IMAGE": f"{name}:v{version}", "STREAMING_IMAGE": f"{name}-streaming:v{version}", "WEB_PORT": project.web_port,
                     "STREAMING_PORT": project.streaming_port, "MEDIA": project.media, "SIDEKIQ": 7 if suite == "trixie" else 6}  # fmt: skip
         (project.directory / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        project.write_env(**{**project.settings(), **environment})
+        project.write_env(**{**production_keys(), **environment})
         try:
             project.compose("up", "-d")
             project.ready()
@@ -92,17 +104,6 @@ class Project:
             project.remove()
             raise
         return project
-
-    def settings(self) -> dict[str, str]:
-        """What .env.production says at first."""
-        keys = {name: secrets.token_hex(16) for name in ("PRIMARY_KEY", "DETERMINISTIC_KEY", "KEY_DERIVATION_SALT")}
-        return {
-            "LOCAL_DOMAIN": DOMAIN, "SECRET_KEY_BASE": secrets.token_hex(64), "OTP_SECRET": secrets.token_hex(64),
-            **{f"ACTIVE_RECORD_ENCRYPTION_{name}": value for name, value in keys.items()},
-            "VAPID_PRIVATE_KEY": secrets.token_hex(22), "VAPID_PUBLIC_KEY": secrets.token_hex(44),
-            "DB_HOST": "db", "DB_PORT": "5432", "DB_NAME": "mastodon_production", "DB_USER": "mastodon", "DB_PASS": DB_PASSWORD,
-            "REDIS_HOST": "redis", "REDIS_PORT": "6379", "SMTP_SERVER": "localhost", "SMTP_FROM_ADDRESS": f"notifications@{DOMAIN}",
-        }  # fmt: skip
 
     def write_env(self, **keys: str) -> None:
         path = self.directory / ".env.production"

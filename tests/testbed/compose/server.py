@@ -1,0 +1,100 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A box whose Mastodon is a compose project: its own systemd and nginx, an engine of its own, and the containers in there.
+
+    with Server.start("trixie") as server:
+        server.compose("stop", "streaming")
+
+What it costs: the engine of trixie as a layer over the box's image, once, and 20 seconds a box to hand over the image of the containers.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import time
+
+from pathlib import Path
+
+from box import Box, BoxError
+from project import APP, BASE, HERE, OWNER, image, production_keys, run
+
+DIRECTORY = "/srv/mastodon"
+
+
+@functools.cache
+def server_image(suite: str) -> str:
+    """Build the image of a suite, in seconds when nothing changed; its name without the tag."""
+    files = Path(run(HERE / "tool", "engine", timeout=180).strip().splitlines()[-1])
+    context = files.parent / f"context-server-{suite}"
+    shutil.rmtree(context, ignore_errors=True)
+    shutil.copytree(HERE / "server", context)
+    shutil.copytree(files, context / "files", symlinks=True, copy_function=os.link)
+    name = f"{BASE}-compose/server"
+    given = ["--build-arg", f"SUITE={suite}", "--build-arg", f"IMAGE={BASE}"]
+    run("docker", "build", "-q", *given, "-t", f"{name}:{suite}", str(context), timeout=300, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    return name
+
+
+class Server(Box):
+    @classmethod
+    def start(cls, suite: str, **_options: object) -> Server:
+        """Up and ready: a post was accepted through nginx and its job is done."""
+        name, inner = server_image(suite), image(suite)
+        box = cls.of_image(f"{name}:{suite}", suite, engine=True)
+        try:
+            box.wait_for_engine()
+            box.load(inner)
+            box.put(f"{DIRECTORY}/docker-compose.yml", (HERE / "docker-compose.yml").read_text())
+            told = {"IMAGE": f"{inner}:v{box.version}", "STREAMING_IMAGE": f"{inner}-streaming:v{box.version}", "WEB_PORT": 3000,
+                    "STREAMING_PORT": 4000, "MEDIA": f"{DIRECTORY}/public/system", "SIDEKIQ": 7 if suite == "trixie" else 6}  # fmt: skip
+            box.put(f"{DIRECTORY}/.env", "".join(f"{key}={value}\n" for key, value in told.items()))
+            box.put(f"{DIRECTORY}/.env.production", "".join(f"{key}={value}\n" for key, value in production_keys().items()), 0o600)
+            box.run(["chown", f"{OWNER}:{OWNER}", f"{DIRECTORY}/public/system"])
+            box.compose("up", "-d")
+            box.ready()
+        except BaseException:
+            box.remove()
+            raise
+        return box
+
+    def compose(self, *words: str, check: bool = True) -> str:
+        """docker compose in the project's directory."""
+        return self.run(["docker", "compose", *words], check=check, timeout=120, cwd=DIRECTORY).out
+
+    def set_env(self, **keys: str | None) -> None:
+        """Set keys of .env.production, or remove those that are None. Makes no container anew."""
+        path = f"{DIRECTORY}/.env.production"
+        lines = [line for line in self.get(path).splitlines() if line.partition("=")[0] not in keys]
+        lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
+        self.put(path, "\n".join(lines) + "\n", 0o600)
+
+    def wait_for_engine(self, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while self.run(["docker", "info"], check=False).rc != 0:
+            if time.monotonic() > deadline:
+                raise BoxError(f"the engine of box {self.name} does not answer:\n{self.journal('docker')[-2000:]}")
+            time.sleep(0.3)
+
+    def wait_for_services(self, timeout: float = 180) -> bool:
+        """Wait until every health check is well."""
+        template = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            states = self.run(f"docker inspect -f '{template}' $(docker ps -aq)", check=False).out.split()
+            if len(states) >= len(APP) + 2 and set(states) == {"healthy"}:
+                return True
+            time.sleep(0.3)
+        return False
+
+    def load(self, name: str) -> None:
+        """Hand the image of the containers over to the engine of the box."""
+        wanted = [f"{name}:v{self.version}", f"{name}-streaming:v{self.version}"]
+        with subprocess.Popen(["docker", "save", *wanted], stdout=subprocess.PIPE) as save:
+            done = subprocess.run(["docker", "exec", "-i", self.name, "docker", "load"], stdin=save.stdout, capture_output=True, text=True,
+                                  timeout=300, check=False)  # fmt: skip
+        if done.returncode or save.returncode:
+            raise BoxError(f"box {self.name} got no image of the containers: {done.stderr.strip() or done.stdout.strip()}")
