@@ -33,7 +33,8 @@ _INNER = re.compile(r"(" + _CLASS + r"): +(.*)", re.S)
 _RUBY_DEATH = re.compile(r"(\S+\.rb:\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
 _UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)", re.S)
 _FRAME = re.compile(
-    r"\s*(?:from )?(/?(?:[\w./@+-]*/live/|[\w./@+-]*?))\b((?:app|lib|config)/[\w./-]+\.(?:rb|haml|erb|rake|ruby|slim)):(\d+)(?::in [`'].*'\s*$|\s*$)"
+    r"\s*(?:from )?(/?(?:[\w./@+-]*/live/|[\w./@+-]*?))\b((?:app|lib|config)/[\w./-]+\.(?:rb|haml|erb|rake|ruby|slim)):(\d+)"
+    r"(?::in [`'].*'\s*$|\s*$)"
 )
 _ANY_FRAME = re.compile(
     r"(?!\w+:\d+\s*$)\s*(?:from )?(?:/|[\w./-]+ \([\d.\w-]+\) |<internal:)?[\w./@+-]*[\w>]:\d+(?::in [`'].*'\s*$|:\d+\)?$|\s*$)"

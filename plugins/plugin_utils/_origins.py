@@ -81,7 +81,8 @@ _SHAPES = tuple(  # what only one kind of program writes
 )
 _COMMAND = re.compile(  # what only a command prints that somebody ran
     r"(?:\S+@\S+:\S*)?[$#] \S|(?:bin/)?(?:rails|rake) aborted!|== \d{14} \w+: |Tasks: TOP => |yarn |npm (?:ERR|error|WARN)"
-    r"|error Command failed|\[[Ww]ebpacker\]|Building with Vite|vite v\d|=> (?:ERROR|CANCELED) \[|failed to solve: |Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
+    r"|error Command failed|\[[Ww]ebpacker\]|Building with Vite|vite v\d|=> (?:ERROR|CANCELED) \[|failed to solve: "
+    r"|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
     r"|\s*(?:Active|Loaded|Process|Main PID): "
 )
 _SILENT = ("kernel", "system", "database", "redis", "proxy")  # they print nothing that could be a command's

@@ -37,7 +37,8 @@ _NAMED = re.compile(r"(?:\[([\w.-]{1,60})\]|\d{1,3}\|([\w.-]{1,60}))(?=\s+\| )")
 # A line as a string of JSON or YAML (Ansible's stdout_lines), as the message of JSON that was printed over several lines, or as code in a
 # text, also behind a word in bold (trackers of errors).
 _STRING = re.compile(
-    r"\s*(?:\"(?:message|msg)\": )?(\"(?:[^\"\\]|\\.)*\"),?\s*\Z|\s*- '(.*)'\s*\Z|(?:\*\*[\w ]{3,30}:\*\* )?`+ ?([^`]+?) ?`+\s*\Z", re.DOTALL
+    r"\s*(?:\"(?:message|msg)\": )?(\"(?:[^\"\\]|\\.)*\"),?\s*\Z|\s*- '(.*)'\s*\Z"
+    r"|(?:\*\*[\w ]{3,30}:\*\* )?`+ ?([^`]+?) ?`+\s*\Z", re.DOTALL
 )
 _FRAMED = re.compile(r"[│┃] (.*\S)\s*[│┃]\Z", re.DOTALL)  # by a terminal program
 # Dates of web interfaces and platforms, and signs of lists; followed by what the program wrote, with its own date if it writes one.
@@ -71,11 +72,11 @@ def unwrapped(text: str) -> Stripped:
             return found
     if "&" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
-    framed = _FRAMED.match(text) if text[:1] in ("│", "┃") else None
-    text = framed[1] if framed else text
     string = _STRING.match(text) if text.lstrip()[:1] in ('"', "-", "`", "*") else None
     if string:
         text = _of_string(*string.groups())
+    framed = _FRAMED.match(text) if text[:1] in ("│", "┃") else None
+    text = framed[1] if framed else text
     if text[:1] in _BEGINNINGS:  # most lines begin with something else: a month, a letter, a brace
         found = _dated(text)
         if found:

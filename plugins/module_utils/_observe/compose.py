@@ -30,7 +30,7 @@ APP_ROLES = ("web", "sidekiq", "streaming")
 VERSION_FILE = "lib/mastodon/version.rb"
 MAX_CONTAINERS = 60
 BOOT_SECONDS = 90.0
-ENGINE_STOP_SECONDS = 10  # before it kills, where the project names no stop_grace_period (docs.docker.com/reference/cli/docker/container/stop)
+ENGINE_STOP_SECONDS = 10  # before it kills, without a stop_grace_period (docs.docker.com/reference/cli/docker/container/stop)
 _WRAPPERS = ("tini", "dumb-init", "docker-init", "docker-entrypoint.sh", "docker_entrypoint.sh", "entrypoint.sh", "env", "nice", "--")
 # 143 is the end that SIGTERM brings: what `docker stop` sends first, and systemd too takes for a clean one.
 _CLEAN = (0, 143)

@@ -15,6 +15,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 
 from pathlib import Path
@@ -29,13 +30,12 @@ DIRECTORY = "/srv/mastodon"
 def server_image(suite: str) -> str:
     """Build the image of a suite, in seconds when nothing changed; its name without the tag."""
     files = Path(run(HERE / "tool", "engine", timeout=180).strip().splitlines()[-1])
-    context = files.parent / f"context-server-{suite}"
-    shutil.rmtree(context, ignore_errors=True)
-    shutil.copytree(HERE / "server", context)
-    shutil.copytree(files, context / "files", symlinks=True, copy_function=os.link)
     name = f"{BASE}-compose/server"
     given = ["--build-arg", f"SUITE={suite}", "--build-arg", f"IMAGE={BASE}"]
-    run("docker", "build", "-q", *given, "-t", f"{name}:{suite}", str(context), timeout=300, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    with tempfile.TemporaryDirectory(dir=files.parent) as context:
+        shutil.copytree(HERE / "server", context, dirs_exist_ok=True)
+        shutil.copytree(files, f"{context}/files", symlinks=True, copy_function=os.link)
+        run("docker", "build", "-q", *given, "-t", f"{name}:{suite}", context, timeout=300, env={**os.environ, "DOCKER_BUILDKIT": "0"})
     return name
 
 

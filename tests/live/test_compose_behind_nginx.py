@@ -1,0 +1,106 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The most usual server with containers: nginx and systemd on the host, Mastodon in a compose project behind them."""
+
+from __future__ import annotations
+
+import sys
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from live import FAULTS, ONE_SUITE, ROOT, ansible, inventory
+from one_fix import plant
+from proof import prove
+from test_remediation import EVERYTHING, play
+
+sys.path.insert(0, str(ROOT / "tests" / "testbed" / "compose"))
+
+from server import DIRECTORY, Server  # noqa: E402
+
+# Of the host and its nginx, so the same on a server of either kind.
+PROXY_FAULTS = [
+    "certificate_expired", "nginx_config_broken", "nginx_stopped", "proto_not_forwarded", "proxy_waits_too_briefly",
+    "streaming_sent_to_web", "uploads_too_large", "upstream_port_wrong",
+]  # fmt: skip
+
+
+@pytest.fixture(params=ONE_SUITE)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Server.start(request.param) as started:
+        yield started
+
+
+def diagnosed(server: Server, folder: Path, *arguments: str, playbook: str = "diagnose") -> tuple[dict[str, Any], str]:
+    host, output, _code = play(server, folder, [ROOT / "playbooks" / f"{playbook}.yml"], *arguments)
+    return host, output
+
+
+def roots(host: dict[str, Any]) -> list[str]:
+    return [finding["id"] for finding in host["findings"] if finding["rank"] == 1]
+
+
+def cured(server: Server, folder: Path) -> dict[str, Any]:
+    """Remediated, proven, clear, and nothing to do for a second run; the host as the first one left it."""
+    host, output = diagnosed(server, folder / "cured", *EVERYTHING, playbook="remediate")
+    assert (host["verdict"], roots(host)) == ("clear", []), output[-3000:]
+    prove(server)
+    again, output = diagnosed(server, folder / "again", *EVERYTHING, playbook="remediate")
+    assert again["verdict"] == "clear" and "changed=0" in output, output[-3000:]
+    return host
+
+
+def rolled_back(server: Server, folder: Path, host: dict[str, Any]) -> None:
+    back = ansible(ROOT / "playbooks" / "rollback.yml", "-i", inventory(folder, server), "-e", f"run={host['remediation']['run']}")
+    assert back.returncode == 0, back.stdout
+
+
+@pytest.mark.thorough
+def test_a_healthy_one_is_clear(server: Server, tmp_path: Path) -> None:
+    prove(server)
+    host, output = diagnosed(server, tmp_path)
+    assert (host["verdict"], host["findings"], host["unknown"]) == ("clear", [], []), output[-3000:]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("fault", PROXY_FAULTS)
+def test_a_fault_of_the_proxy(server: Server, fault: str, tmp_path: Path) -> None:
+    known = yaml.safe_load((FAULTS / fault / "fault.yml").read_text())
+    plant(server, tmp_path / "plant", fault)
+    host, output = diagnosed(server, tmp_path / "planted")
+    assert roots(host) == [known["cause"]], output[-3000:]
+    if known.get("remedy") != "none":
+        cured(server, tmp_path)
+
+
+@pytest.mark.thorough
+def test_a_proxy_that_is_not_trusted(server: Server, tmp_path: Path) -> None:
+    """The proxy on the host comes to the container from the gateway of its network."""
+    before = server.get(f"{DIRECTORY}/.env.production") + "TRUSTED_PROXY_IP=203.0.113.10\n"
+    server.set_env(TRUSTED_PROXY_IP="203.0.113.10")
+    server.compose("up", "-d")
+    server.wait_for_services()
+    for _time in range(6):
+        server.post("as people do")
+    host, output = diagnosed(server, tmp_path / "planted")
+    assert roots(host) == ["trusted_proxy_misconfigured"], output[-3000:]
+    host = cured(server, tmp_path)
+    assert "TRUSTED_PROXY_IP=203.0.113.10,192.168." in server.get(f"{DIRECTORY}/.env.production")
+    rolled_back(server, tmp_path, host)
+    assert server.get(f"{DIRECTORY}/.env.production") == before
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("service", "cause"), [("streaming", "streaming_down"), ("web", "web_down_502"), ("db", "db_connection_refused")])
+def test_a_stopped_container(server: Server, service: str, cause: str, tmp_path: Path) -> None:
+    server.compose("stop", service)
+    for _time in range(6):
+        server.post("as people do", timeout=10)
+    host, output = diagnosed(server, tmp_path / "planted")
+    assert roots(host) == [cause], output[-3000:]
+    cured(server, tmp_path)
