@@ -6,7 +6,7 @@
     with Server.start("trixie") as server:
         server.compose("stop", "streaming")
 
-What it costs: the engine of trixie as a layer over the box's image, once, and 20 seconds a box to hand over the image of the containers.
+What it costs: an engine as a layer over the box's image, once, and 20 seconds a box to hand over the image of the containers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIRECTORY = "/srv/mastodon"
 @functools.cache
 def server_image(suite: str) -> str:
     """Build the image of a suite, in seconds when nothing changed; its name without the tag."""
-    files = Path(run(HERE / "tool", "engine", timeout=180).strip().splitlines()[-1])
+    files = Path(run(HERE / "tool", "engine", suite, timeout=180).strip().splitlines()[-1])
     name = f"{BASE}-compose/server"
     given = ["--build-arg", f"SUITE={suite}", "--build-arg", f"IMAGE={BASE}"]
     with tempfile.TemporaryDirectory(dir=files.parent) as context:
