@@ -24,8 +24,8 @@ _ERROR = re.compile(
 _STRANGE = re.compile(r" (?:path|key|location|params|host|remote_ip|format|unpermitted_params)=\S*")
 _UNPERMITTED = re.compile(r" unpermitted_params=\[.*(?= key=\S+$)| unpermitted_params=\[.*", re.S)
 _CLASS = r"[A-Z]\w*(?:::[A-Z]\w*)*"
-_HEAD = re.compile(r"(" + _CLASS + r") \((.*?)(\):?)?\s*$", re.S)
-_CAUSE = re.compile(r"Caused by: (" + _CLASS + r") \((.*?)(\))?\s*$", re.S)
+_HEAD = re.compile(r"(" + _CLASS + r") \((.*?)(\):?)?\Z", re.S)  # without the blanks at the end, of which a stranger may send thousands
+_CAUSE = re.compile(r"Caused by: (" + _CLASS + r") \((.*?)(\))?\Z", re.S)
 _NAMED = re.compile(r"\w+(?:::\w+)+$|\w*(?:Error|Exception|Invalid|NotFound|NotUnique|Timeout|Failed|Failure|Refused|Killed|Interrupt)$")
 # Only these quote a cause of their own; the message of any other may be a stranger's, and begin with any class.
 _WRAPPER = re.compile(r"ActiveRecord::(?!Record(?!NotUnique))|ActionView::Template::Error$")
@@ -111,10 +111,11 @@ def _request(message: str, severity: str, rid: str, when: Optional[float]) -> Li
 
 def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Line:
     """A line of an exception block, or any other message."""
-    cause = _CAUSE.match(message)
+    report = message.rstrip()
+    cause = _CAUSE.match(report)
     if cause:
         return Line("cause", message, severity, rid, "", when, _named(cause.group(1), cause.group(2)))
-    head = _HEAD.match(message)
+    head = _HEAD.match(report)
     if head and _NAMED.match(head.group(1)) and (rid or head.group(3) or "::" in head.group(1)):
         return Line("exception", message, severity, rid, "", when, _named(head.group(1), head.group(2)))
     located = frame(message)

@@ -61,7 +61,8 @@ _POSTGRES = re.compile(
     r"\b(DEBUG\d?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION"
     r"|FEHLER|WARNUNG|HINWEIS|PANIK|ANWEISUNG|TIPP|ZUSAMMENHANG"
     r"|ERREUR|ATTENTION|PANIQUE|JOURNAL|INSTRUCTION|DÉTAIL|ASTUCE|CONTEXTE|REQUÊTE|DEBUG"
-    r"|错误|致命错误|灾难性错误|警告|日志|오류|치명적오류|손상|경고|로그|ОШИБКА|ВАЖНО|ПАНИКА|ПРЕДУПРЕЖДЕНИЕ|СООБЩЕНИЕ|ERRORE|FATALE|PANICO|ATTENZIONE|ERRO"
+    r"|错误|致命错误|灾难性错误|警告|日志|오류|치명적오류|손상|경고|로그|ОШИБКА|ВАЖНО|ПАНИКА|ПРЕДУПРЕЖДЕНИЕ|СООБЩЕНИЕ|ERRORE|FATALE|PANICO|ATTENZIONE"
+    r"|ERRO|PÂNICO|AVISO|CONSULTA|DICA"
     r"|文|語句|语句|명령 구문|ОПЕРАТОР|SENTENCIA|ISTRUZIONE|COMANDO|詳細|详情|상세정보|ПОДРОБНОСТИ|DETALLE|DETTAGLI|DETALHE"
     r"|ヒント|提示|힌트|ПОДСКАЗКА|SUGGERIMENTO|文脈|上下文|내용|КОНТЕКСТ|CONTEXTO|CONTESTO) ?: +(.*)",
     re.S,
@@ -69,11 +70,12 @@ _POSTGRES = re.compile(
 _PG_WORDS = {  # of the languages that only _languages.py knows
     **dict.fromkeys("错误 오류 ОШИБКА ERRORE ERRO".split(), "ERROR"),
     **dict.fromkeys("致命错误 치명적오류 ВАЖНО FATALE".split(), "FATAL"),
-    **dict.fromkeys("灾难性错误 손상 ПАНИКА PANICO".split(), "PANIC"),
-    **dict.fromkeys("警告 경고 ПРЕДУПРЕЖДЕНИЕ ATTENZIONE".split(), "WARNING"),
+    **dict.fromkeys("灾难性错误 손상 ПАНИКА PANICO PÂNICO".split(), "PANIC"),
+    **dict.fromkeys("警告 경고 ПРЕДУПРЕЖДЕНИЕ ATTENZIONE AVISO".split(), "WARNING"),
     **dict.fromkeys("日志 로그 СООБЩЕНИЕ".split(), "LOG"),
     **dict.fromkeys("文 語句 语句 ОПЕРАТОР SENTENCIA ISTRUZIONE COMANDO".split() + ["명령 구문"], "STATEMENT"),
     **dict.fromkeys("詳細 详情 상세정보 ПОДРОБНОСТИ DETALLE DETTAGLI DETALHE".split(), "DETAIL"),
+    "CONSULTA": "QUERY",
     **dict.fromkeys("文脈 上下文 내용 КОНТЕКСТ CONTEXTO CONTESTO".split(), "CONTEXT"),
 }
 _PG_SEVERITY = {

@@ -35,12 +35,13 @@ _BEHIND = re.compile(
     r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack(?:\?! client [0-9A-Fa-f:.]{2,45}( is not a trusted proxy))?|No route matches"
     r"|HTTP parse error|Preview of field's value:).*", re.S
 )
-# What is told at any severity, and Rails, Rack::Attack, Paperclip or Sidekiq alone can say: nothing behind it is taken over.
+# What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
-    r"(Shutting down|Bye!)$|(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
+    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
     r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
+_LAST_WORDS = ("Shutting down", "Bye!")
 _IMMUTABLE = "pkeys are immutable on OpenSSL 3"
 _FORGED = "ActionController::InvalidAuthenticityToken"
 # A visitor may send any Origin, but with the name of this server and another scheme only if the proxy keeps the scheme to itself.
@@ -77,11 +78,13 @@ _MODULE = re.compile(r"file://(/[\w./@+-]{1,200}\.[cm]?js:\d+)\Z")  # where Node
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
 _LOOPBACK = ('"localhost"', '"127.0.0.1"', '"::1"')
 _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
+_ONE_OF_SEVERAL = re.compile(r" {4}Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z")  # of Node's AggregateError
 _METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prints it
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
     r"((?:ERROR|ERREUR|FEHLER): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
-    r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor|literal|sintaxis|sintassi)\b[^\"«»:]*).*",
+    r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor"
+    r"|literal|sintaxis|sintassi|sintaxe|valor)\b[^\"«»:]*).*",
     re.S,
 )
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
@@ -119,10 +122,14 @@ def _heard(origin: str, line: Line) -> str:
             return _raised(name, str(line.fields.get("message", "")))
         told = name + ": " + without(str(line.fields.get("message", "")), name == "KeyError")  # while starting: nobody visits yet
         return "! Unable to load application: " + told if _DEATH.match(line.text) else told
+    if origin == "sidekiq" and line.thread and line.text in _LAST_WORDS:
+        return "Sidekiq: " + line.text
     told = _TOLD.match(line.text)
     if told:
         return next(part for part in told.groups() if part)
-    if line.severity in _QUIET and line.kind != "job" or origin != "streaming" and _METADATA.match(line.text):
+    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text) and not (
+        origin == "streaming" and _ONE_OF_SEVERAL.match(line.text)
+    ):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
         if line.severity != "fatal":

@@ -71,6 +71,7 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d", "redis"),
         (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
         (_DATE + r"(?:\[\d+\]:? ?)?.{0,120}?\b(?:LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT): {1,2}|LOG:  duration: ", "database"),
+        (_DATE + r"\[\d+(?:-\d+)?\]:? (?:\S{1,120}@\S{1,120} )?[^\W\d_]{2,20} ?: {2}", "database"),  # in the language of the server
         (r"[\w@.\\:-]{1,250}\.(?:service|socket|target|slice|scope|timer|mount|swap): ", "system"),
         # not what docker-compose says of containers
         (r"(?:Started|Stopped|Starting|Stopping|Failed to start) (?!.*\.\.\. ?(?:done|error)\b).*mastodon", "system"),
@@ -85,7 +86,7 @@ _COMMAND = re.compile(  # what only a command prints that somebody ran
     r"|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
     r"|\s*(?:Active|Loaded|Process|Main PID): "
 )
-_SILENT = ("kernel", "system", "database", "redis", "proxy")  # they print nothing that could be a command's
+_SILENT = ("kernel", "system")  # no text of a stranger is in their logs that could look like a command's
 _MORE = re.compile(  # goes on with what the line before said
     r"\s|\Z|(?:from )?(?:/|[\w.-]+/)\S*:\d+(?::in|\Z)|DETAIL: |HINT: |LINE \d|CONTEXT: |Caused by|Causes:|\d+: from |\}|\]|at \S+ \("
 )

@@ -16,6 +16,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NA
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._ldd import Ldd
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._redis_cli import RedisCli
@@ -89,8 +90,7 @@ class Pasted:
         self._container = False
         self._logged = False  # lines of Sidekiq's log were among them, and not only what its pages show
         self._unit = ""
-        self._sidekiqmon = Sidekiqmon()
-        self._redis_cli = RedisCli()
+        self._printed = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}  # by commands, over several lines
         self._pages = SidekiqPages()
 
     def add(self, raw: bytes) -> None:
@@ -108,7 +108,8 @@ class Pasted:
             for failure in failures or ():
                 self._failed(part, *failure)
             self._status(part)
-            for name, told in (("sidekiqmon", self._sidekiqmon.told(part.text)), ("redis-cli", self._redis_cli.told(part.text))):
+            for name, reader in () if prefixed else self._printed.items():
+                told = reader.told(part.text)
                 if told:
                     self._tally.add("command", name, self._time, told.encode())
 

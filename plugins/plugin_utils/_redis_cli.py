@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import re
 
-_ENTRY = re.compile(r' *(\d{1,3})\) "([\w ./:-]{0,120})"\s*\Z')
+_NAME = re.compile(r' *(\d{1,3})\) "maxmemory-policy"\s*\Z')
+_VALUE = re.compile(r' *(\d{1,3})\) "([a-z-]{3,20})"\s*\Z')
 
 
 class RedisCli:
-    """Feed ``told`` the lines of one log in their order."""
+    """Feed ``told`` the lines of one log in their order, those that a service wrote left out."""
 
     def __init__(self) -> None:
-        self._name = ""
         self._number = 0
 
     def told(self, text: str) -> str:
-        """A setting as ``redis-cli info`` prints it, at the line of its value; else empty."""
-        entry = _ENTRY.match(text)
-        name, number = self._name, self._number
-        self._name, self._number = (entry[2], int(entry[1])) if entry else ("", 0)
-        if entry is None or number % 2 == 0 or self._number != number + 1:
-            return ""
-        return f"{name.replace('-', '_')}:{entry[2]}"
+        """The policy as ``redis-cli info`` prints it, at the line of its value; else empty."""
+        name, value, number = _NAME.match(text), _VALUE.match(text), self._number
+        self._number = int(name[1]) if name else 0
+        return f"maxmemory_policy:{value[2]}" if value and number % 2 and int(value[1]) == number + 1 else ""

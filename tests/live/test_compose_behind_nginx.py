@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from collections.abc import Iterator
@@ -17,10 +18,14 @@ import yaml
 from live import FAULTS, ONE_SUITE, ROOT, ansible, inventory
 from one_fix import plant
 from proof import prove
+from test_monitor import TREE, WATCH, monitor, passes, ready, told
+from test_post_probe import options
 from test_remediation import EVERYTHING, play
+from test_trace import links, trace
 
 sys.path.insert(0, str(ROOT / "tests" / "testbed" / "compose"))
 
+from box import TOKEN  # noqa: E402
 from server import DIRECTORY, Server  # noqa: E402
 
 # Of the host and its nginx, so the same on a server of either kind.
@@ -100,7 +105,51 @@ def test_a_proxy_that_is_not_trusted(server: Server, tmp_path: Path) -> None:
 def test_a_stopped_container(server: Server, service: str, cause: str, tmp_path: Path) -> None:
     server.compose("stop", service)
     for _time in range(6):
-        server.post("as people do", timeout=10)
+        with contextlib.suppress(OSError):  # nobody may answer in time
+            server.post("as people do", timeout=10)
     host, output = diagnosed(server, tmp_path / "planted")
     assert roots(host) == [cause], output[-3000:]
     cured(server, tmp_path)
+
+
+@pytest.mark.thorough
+def test_it_is_watched(server: Server, tmp_path: Path) -> None:
+    ready(server)
+    before = server.run(TREE, check=False).out
+    assert "changed=1" in monitor(server, tmp_path) and "changed=0" in monitor(server, tmp_path)
+    assert "max-size" in server.get("/etc/docker/daemon.json")
+    passes(server, 2)
+    assert told(server) == []
+    server.compose("stop", "db")
+    for _time in range(3):
+        with contextlib.suppress(OSError):
+            server.post("does not work", timeout=10)
+        passes(server)
+    assert told(server) == ["== alert db_connection_refused 0"], server.journal(WATCH)
+    alert = server.get("/srv/told")
+    assert "posts failed since the last pass" in alert
+    assert alert.split("Requests: ")[1].split()[0] in server.compose("logs", "web"), "a request id leads to the log"
+    server.compose("start", "db")
+    server.ready()
+    passes(server, 4)
+    assert told(server) == ["== alert db_connection_refused 0", "== clear db_connection_refused 0"], server.journal(WATCH)
+    monitor(server, tmp_path, mastodon_monitor_state="absent")
+    assert server.run(TREE, check=False).out == before
+
+
+@pytest.mark.thorough
+def test_a_post_is_probed_and_its_request_traced(server: Server, tmp_path: Path) -> None:
+    host, output = diagnosed(server, tmp_path, *options(server, tmp_path, mastodon_probe_token=TOKEN))
+    assert (host["verdict"], host["findings"], host["probes"]["probe_post"]["state"]) == ("clear", [], "ok"), output[-3000:]
+    posted = server.post("followed")
+    followed, output = trace(tmp_path / "well", posted.headers["x-request-id"], server)
+    assert (followed["state"], followed["requests"][0]["status"]) == ("answered", 200), output
+    assert links(followed, "web") == ["id"] and set(links(followed, "proxy")) == {"request"}, output
+
+    server.compose("stop", "redis")
+    failed = server.post("refused", timeout=30)
+    assert failed.status == 500, failed
+    followed, output = trace(tmp_path / "ill", failed.headers["x-request-id"], server)
+    assert followed["requests"][0]["status"] == 500 and "request" in links(followed, "proxy"), output
+    # Of a stopped service even the name is gone: what that means, the lines alone cannot tell.
+    assert followed["stacks"][0]["class"].startswith("Redis"), output

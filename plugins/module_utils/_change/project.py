@@ -72,25 +72,27 @@ def _head(path: str) -> str:
 
 
 @contextlib.contextmanager
-def made_anew(change: Change, units: Sequence[dict[str, Any]]) -> Iterator[None]:
+def made_anew(change: Change, units: Sequence[dict[str, Any]], stop_seconds: int = STOP_SECONDS) -> Iterator[None]:
     """What is written meanwhile takes effect in these containers (docker compose up -d), and is out of effect again when it is taken back.
 
     Written down before: an undo goes backwards, so that the files are as they were when it comes to the containers.
+    `stop_seconds`: what the old ones get to stop.
     """
     if not units:  # without a name compose would start whatever its files name
         yield
         return
     names = [unit["name"] for unit in units]
-    argv = [*command(change), "up", "-d", "-t", str(STOP_SECONDS), "--no-deps"]
+    argv = [*command(change), "up", "-d", "-t", str(stop_seconds), "--no-deps"]
     for service in sorted({unit["service"] for unit in units}):
         many = sum(each.get("service") == service for each in change.install["units"])
         argv += ["--scale", "%s=%d" % (service, many)] if many > 1 else []  # which else only the compose file would say
     argv += list(dict.fromkeys(unit["service"] for unit in units))
     what = "docker compose up -d %s" % " ".join(unit["service"] for unit in units)
     directory = change.install["compose"]["directory"]
-    change.before("made_anew", what, argv=argv, directory=directory, containers=names)
+    seconds = SECONDS + stop_seconds
+    change.before("made_anew", what, argv=argv, directory=directory, containers=names, seconds=seconds)
     yield
-    done = change.command(argv, what, SECONDS, cwd=directory, quiet=True)
+    done = change.command(argv, what, seconds, cwd=directory, quiet=True)
     if done is not None and done.rc != 0:
         raise HostError("%s failed: %s" % (what, done.last_line))  # cleaned of secrets by the step that it ends
     change.asked.awaited += names
@@ -102,9 +104,10 @@ def make_anew_again(operation: dict[str, Any], say: Callable[[str], None]) -> No
     Compose quotes lines of the file of settings in its errors, and an undo has nobody who knows its secrets: nothing of them is told.
     """
     say(operation["what"])
-    done = act(operation["argv"], SECONDS, None, None, operation["directory"])
+    seconds = operation.get("seconds", SECONDS)  # journals of older releases have none
+    done = act(operation["argv"], seconds, None, None, operation["directory"])
     if done.rc != 0:
-        ended = "was not done within %d s" % SECONDS if done.rc is None else "ended with %d" % done.rc
+        ended = "was not done within %d s" % seconds if done.rc is None else "ended with %d" % done.rc
         raise HostError("%s %s; run it in %s to see why" % (operation["what"], ended, operation["directory"]))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _VERSION = re.compile(r"(?m)^version: *['\"]?(\d+(?:\.\d+)?)['\"]?\s*(?:#.*)?$")
 _VARIABLE = re.compile(r"(?<!\$)\$[{A-Za-z_]")
 STOP = "stop_grace_period"
+_STOP = re.compile(r"(?m)^[^#\n]{0,500}\b%s\b" % STOP)
 _COMMAND = re.compile(r"\s*command\s*:")
 
 
@@ -71,8 +72,10 @@ def of_mounts(change: Change, services: dict[str, dict[str, list[str]]], base: s
 
 
 def of_stop(change: Change, services: dict[str, int], by_hand: str) -> Override:
-    """How long the engine waits for services before it kills them: {service: seconds}."""
-    base, _text = base_of(change, by_hand)
+    """How long the engine waits for services before it kills them: {service: seconds}; Refused where the compose file says it itself."""
+    base, text = base_of(change, by_hand)
+    if _STOP.search(text):
+        raise Refused("%s has a %s of its own, which an override would outdo: %s" % (base, STOP, by_hand))
     told = {service: {STOP: "%ds" % seconds} for service, seconds in services.items()}
     return _prepared(change, told, base, by_hand, "\n".join("%s: %s: %s" % (service, STOP, each[STOP]) for service, each in told.items()))
 

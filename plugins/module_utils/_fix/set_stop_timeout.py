@@ -48,17 +48,24 @@ def _enough(unit: dict[str, Any], asked: int) -> int:
 def _contained(change: Change, short: list[dict[str, Any]], asked: int) -> None:
     if not short:
         return
-    services = {unit["service"]: _enough(unit, asked) for unit in short}
+    services: dict[str, int] = {}
+    for unit in short:
+        services[unit["service"]] = max(services.get(unit["service"], 0), _enough(unit, asked))
     by_hand = "%s: %ds for %s in the compose file, then docker compose up -d" % (
         project_override.STOP, max(services.values()), " and ".join(sorted(services)))
     override = project_override.of_stop(change, services, by_hand)  # before anything is written down
-    with project.made_anew(change, short):
+    # One that does not run has nothing to lose at its stop, and who stopped it may want it so.
+    running = [unit for unit in short if "pid" in unit]
+    needed = max([project.STOP_SECONDS, *(_enough(unit, 0) for unit in running)])
+    with project.made_anew(change, running, needed):
         project_override.write(change, override)
 
 
 def check(change: Change) -> str:
     for unit in _used(change):
         if "compose" in change.install:
+            if "pid" not in unit:
+                continue
             allowed = containers.unit(change.host, unit["name"])["stop_timeout_seconds"]
         else:
             allowed = time_span(units.properties(change.host, unit["name"], "TimeoutStopUSec").get("TimeoutStopUSec", ""))

@@ -258,7 +258,8 @@ def _pools(install: dict[str, Any], sidekiq: str) -> None:
         if unit["role"] == "sidekiq":
             unit["queues"] = _queues(unit["_argv"])
             unit["shutdown_timeout_seconds"] = _option(unit["_argv"], own, "-t", "--timeout") or shutdown
-            unit["stop_short"] = (unit.get("stop_timeout_seconds") or 1e9) <= unit["shutdown_timeout_seconds"]
+            allowed = unit.get("stop_timeout_seconds")  # 0: it is killed at once
+            unit["stop_short"] = allowed is not None and allowed <= unit["shutdown_timeout_seconds"]
             if "-C" in unit["_argv"] or "--config" in unit["_argv"]:
                 continue  # a configuration of its own says how many threads and which queues; the heartbeat knows
             named = own.get("SIDEKIQ_CONCURRENCY") if number >= (4, 1) else None

@@ -90,7 +90,8 @@ def _remove(installer: Installer, watch: bool) -> Result:
 
 def _watch_files(installer: Installer, options: Mapping[str, Any], notes: List[str]) -> Tuple[Dict[str, File], Dict[str, List[str]]]:
     program = PROGRAMS + "watch.pyz"
-    service, timer = units.watch(sys.executable, program, options)
+    ground = survey(["install"], 15.0, 60.0, options["root"], {})[1]
+    service, timer = units.watch(sys.executable, program, options, "compose" in ground)
     channels, secrets = _channels(options)
     directory = options["textfile_directory"]
     if directory and not os.path.isdir(directory):
@@ -115,7 +116,6 @@ def _watch_files(installer: Installer, options: Mapping[str, Any], notes: List[s
     }
     if secrets:
         files[store.SECRETS] = File(_json(secrets).encode(), 0o600)
-    ground = survey(["install"], 15.0, 60.0, options["root"], {})[1]
     if ground["deployment"] == "docker" and "compose" not in ground:
         notes.append("Mastodon runs in containers here: only the disk is watched, for no docker compose made them")
     elif not ground["found"]:

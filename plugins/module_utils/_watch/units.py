@@ -52,13 +52,16 @@ MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
+RestrictNamespaces={namespaces}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
+SystemCallFilter=@system-service{calls}
 SystemCallErrorNumber=EPERM
-CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_SETUID CAP_SETGID CAP_SYS_PTRACE CAP_KILL
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_SETUID CAP_SETGID CAP_SYS_PTRACE CAP_KILL{capabilities}
 """
+# Containers are looked into from within their network and their root (_inside.py).
+_CLOSED = {"namespaces": "yes", "calls": "", "capabilities": ""}
+_INSIDE = {"namespaces": "net", "calls": " setns chroot", "capabilities": " CAP_SYS_ADMIN CAP_SYS_CHROOT"}
 _DIAGNOSE = """[Unit]
 Description=Full diagnosis of Mastodon (fediops.mastodon)
 Documentation=https://github.com/fediops/mastodon/blob/main/docs/monitor.md
@@ -94,13 +97,14 @@ _CALENDAR = re.compile(r"[A-Za-z0-9*:/.,~ +-]{1,100}\Z")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 
 
-def watch(python: str, program: str, options: Mapping[str, Any]) -> Tuple[str, str]:
-    """Service and timer of the watch."""
+def watch(python: str, program: str, options: Mapping[str, Any], contained: bool) -> Tuple[str, str]:
+    """Service and timer of the watch. ``contained``: docker compose runs Mastodon."""
     textfile = " -" + path(options["textfile_directory"], "mastodon_monitor_textfile_dir") if options["textfile_directory"] else ""
     # Two looks of 15 s each at the most, the wait between them, and some to start and to write.
     seconds = int(2 * 16 + options["confirm_seconds"] + 30)
     service = _HEAD + _WATCH.format(
-        python=path(python, "the path of Python"), program=program, seconds=seconds, memory=int(options["memory_mb"]), textfile=textfile
+        python=path(python, "the path of Python"), program=program, seconds=seconds, memory=int(options["memory_mb"]), textfile=textfile,
+        **(_INSIDE if contained else _CLOSED)
     )
     minutes = int(options["interval_minutes"])
     timer = _HEAD + _TIMER.format(

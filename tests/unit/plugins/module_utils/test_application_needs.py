@@ -81,5 +81,6 @@ def test_how_long_sidekiq_is_given() -> None:
     assert told("bundle exec sidekiq -c 25", "", 15.0) == (25, True)
     assert told("bundle exec sidekiq -c 25", "", 90.0) == (25, False)
     assert told("bundle exec sidekiq -c 25", "", None) == (25, False)
+    assert told("bundle exec sidekiq -c 25", "", 0.0) == (25, True)
     assert told("bundle exec sidekiq -t 120", ":timeout: 30\n", 90.0) == (120, True)
     assert told("bundle exec sidekiq", ":concurrency: 5\n:timeout: 10\n", 15.0) == (10, False)

@@ -147,13 +147,29 @@ def test_a_scaled_service_keeps_its_scheduler(tmp_path: Path) -> None:
 def test_a_stop_gets_its_time_beside_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
     short, patient = {"shutdown_timeout_seconds": 70, "stop_short": True}, {"shutdown_timeout_seconds": 25, "stop_short": False}
-    change = changing(tmp_path, unit(**short), unit(name="social-pull-1", service="pull", **patient))
+    stopped = {key: value for key, value in unit(name="social-push-1", service="push", **short).items() if key != "pid"}
+    change = changing(tmp_path, unit(**short), unit(name="social-pull-1", service="pull", **patient), stopped)
     write(change, unit(), "sidekiq -q a")
     set_stop_timeout.fix(change)
-    assert override(change, tmp_path)["services"] == {"sidekiq": {"command": ["sidekiq", "-q", "a"], "stop_grace_period": "75s"}}
+    told = override(change, tmp_path)["services"]
+    assert told == {"sidekiq": {"command": ["sidekiq", "-q", "a"], "stop_grace_period": "75s"}, "push": {"stop_grace_period": "75s"}}
+    # Only what runs is made anew.
     assert [each["what"] for each in change.step["changes"]][1:2] == ["docker compose up -d sidekiq"]
     write(change, unit(), "sidekiq")
     assert override(change, tmp_path)["services"]["sidekiq"] == {"command": ["sidekiq"], "stop_grace_period": "75s"}
+
+
+def test_a_stop_gets_no_time_over_that_of_the_compose_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "command", lambda _change: ["docker", "compose", "-p", "social"])
+    short = unit(shutdown_timeout_seconds=300, stop_short=True)
+    change = changing(tmp_path, short, base="services: {sidekiq: {stop_grace_period: 2m}}")
+    with pytest.raises(Refused, match="has a stop_grace_period of its own.*305s for sidekiq in the compose file"):
+        set_stop_timeout.fix(change)
+    change, written = changing(tmp_path, short, base="# stop_grace_period\nservices: {}"), []
+    monkeypatch.setattr(change, "before", lambda _kind, _what, **operation: written.append(operation))
+    set_stop_timeout.fix(change)
+    asked = written[0]
+    assert asked["argv"][asked["argv"].index("-t") + 1] == "305" and asked["seconds"] > 305, "as long as it needs at this stop too"
 
 
 def test_queues_that_are_split_over_containers_are_their_authors_business(tmp_path: Path) -> None:

@@ -172,14 +172,20 @@ OPTIONS = {"textfile_directory": "", "confirm_seconds": 20, "memory_mb": 256, "i
 
 
 def test_units_take_no_text_that_means_something_to_systemd():
-    service, timer = units.watch("/usr/bin/python3", "/usr/local/lib/x.pyz", {**OPTIONS, "textfile_directory": "/srv/text"})
+    service, timer = units.watch("/usr/bin/python3", "/usr/local/x.pyz", {**OPTIONS, "textfile_directory": "/srv/text"}, contained=False)
     assert "ReadWritePaths=-/var/lib/fediops.mastodon/monitor -/srv/text\n" in service and "OnCalendar=*:0/5\n" in timer
     for hostile in ("/a b", "/a\nExecStart=/bin/sh", "/%h", "relative", "/$X"):
         with pytest.raises(Refused):
-            units.watch("/usr/bin/python3", "/x", {**OPTIONS, "textfile_directory": hostile})
+            units.watch("/usr/bin/python3", "/x", {**OPTIONS, "textfile_directory": hostile}, contained=False)
     for key, hostile in (("schedule", "daily\nUnit=x"), ("user", "root\nUser=x"), ("user", "-x")):
         with pytest.raises(Refused):
             units.diagnose("/usr/bin/python3", "/x", {"schedule": "daily", "user": "root", "seconds": 60, key: hostile})
+
+
+def test_only_who_looks_into_containers_may_enter_them():
+    closed, inside = (units.watch("/usr/bin/python3", "/x", OPTIONS, contained)[0] for contained in (False, True))
+    assert "RestrictNamespaces=yes\n" in closed and "setns" not in closed and "CAP_SYS_ADMIN" not in closed
+    assert "RestrictNamespaces=net\n" in inside and "@system-service setns chroot\n" in inside and "CAP_SYS_ADMIN" in inside
 
 
 CHANNELS = {"command": [], "mail": None, "webhook": None}
