@@ -90,7 +90,8 @@ class Pasted:
         self._container = False
         self._logged = False  # lines of Sidekiq's log were among them, and not only what its pages show
         self._unit = ""
-        self._printed = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}  # by commands, over several lines
+        # By commands, over several lines.
+        self._printed: dict[str, Sidekiqmon | RedisCli | Ldd] = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}
         self._pages = SidekiqPages()
 
     def add(self, raw: bytes) -> None:
