@@ -60,7 +60,7 @@ _AROUND = frozenset("container container_name container_id kubernetes docker pod
 _OWN = frozenset("level severity logger record error err exception stack stacktrace ts time".split())
 _SERVED = re.compile(r"(?!user@|docker\.|containerd\.|podman\.)(.+)\.service")
 _KEPT = re.compile('"(?:MESSAGE|%s)" ?:' % "|".join(sorted(_AROUND)))
-_BEGINNINGS = frozenset("0123456789[<# ")
+_BEGINNINGS = frozenset("0123456789[< ")
 _COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,]|\d{4}-\d\d-\d\d)\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
 
 
@@ -89,8 +89,9 @@ def unwrapped(text: str) -> Stripped:
 
 
 def _stripped(text: str) -> Stripped:
-    """Some put two spaces behind the name of the program."""
-    found = strip_prefix(text)
+    """Some put two spaces behind the name of the program; the build of an image is in logs of its own and in those of others."""
+    step = _STEP.match(text) if text[:1] == "#" else None
+    found = strip_prefix(text[step.end() :] if step else text)
     two = found.text[:1] == " " and (found.identifier or found.service) and shows(found.text[1:])
     return found._replace(text=found.text[1:]) if two else found
 
@@ -108,10 +109,9 @@ def _dated(text: str) -> Stripped | None:
         around = pattern.match(text)
         if around:
             return _at(_stripped(text[around.end() :]), around[1])
-    for pattern in (_FIELD, _STEP):
-        around = pattern.match(text)
-        if around:
-            return _stripped(text[around.end() :])
+    field = _FIELD.match(text)
+    if field:
+        return _stripped(text[field.end() :])
     named = _NAMED.match(text)
     return _stripped((named[1] or named[2]) + text[named.end() :]) if named else None
 
