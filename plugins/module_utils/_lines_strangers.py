@@ -67,11 +67,11 @@ _CONVERTED = re.compile(r"[Cc]an't (?:cast|convert) [A-Z]\w{1,40}(?: into [A-Z]\
 _UNTRUSTED = re.compile(r"state=error: (certificate verify failed)")
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
+_REASON = r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]"
+_CLOSED = re.compile(_REASON)
 _BLOCKED = re.compile(
-    r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}'
-    r"(blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\])"
+    r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}' rf"({_REASON})"
 )
-_CLOSED = re.compile(r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]")
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,40}://\S*")
 _SERVICE_URL = re.compile(r"((?:rediss?|valkeys?|postgres(?:ql)?|unix)://)(?:[^\s/@]*@)?([a-z0-9_.:\[\]-]*)(?:/[^\s)]*)?(\)?)")
 _MODULE = re.compile(r"file://(/[\w./@+-]{1,200}\.[cm]?js:\d+)\Z")  # where Node.js dies
