@@ -78,8 +78,8 @@ _MODULE = re.compile(r"file://(/[\w./@+-]{1,200}\.[cm]?js:\d+)\Z")  # where Node
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
 _LOOPBACK = ('"localhost"', '"127.0.0.1"', '"::1"')
 _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
-_ONE_OF_SEVERAL = re.compile(r" {4}Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z")  # of Node's AggregateError
-_METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prints it
+# Of a remote file, as ffmpeg prints it: it pads what comes before the colon; one error of Node's AggregateError has nothing there.
+_METADATA = re.compile(r"\s{2,}(?!Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z)[\w-]+\s*: ")
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
     r"((?:ERROR|ERREUR|FEHLER): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
@@ -127,9 +127,7 @@ def _heard(origin: str, line: Line) -> str:
     told = _TOLD.match(line.text)
     if told:
         return next(part for part in told.groups() if part)
-    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text) and not (
-        origin == "streaming" and _ONE_OF_SEVERAL.match(line.text)
-    ):
+    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
         if line.severity != "fatal":

@@ -47,6 +47,8 @@ def _docker() -> docker.DockerClient:
 
 
 class Box(Client):
+    settings, settings_mode, settings_owner = f"{LIVE}/.env.production", 0o640, "mastodon:mastodon"
+
     @classmethod
     def start(cls, suite: str, *, name: str | None = None, kmsg: bool = False, loop: bool = False, net_admin: bool = False,
               small_root: str = "") -> Box:
@@ -125,10 +127,9 @@ class Box(Client):
 
     def set_env(self, **keys: str | None) -> None:
         """Set keys of .env.production, or remove those that are None. Restarts nothing."""
-        path = f"{LIVE}/.env.production"
-        lines = [line for line in self.get(path).splitlines() if line.partition("=")[0] not in keys]
+        lines = [line for line in self.get(self.settings).splitlines() if line.partition("=")[0] not in keys]
         lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
-        self.put(path, "\n".join(lines) + "\n", 0o640, "mastodon:mastodon")
+        self.put(self.settings, "\n".join(lines) + "\n", self.settings_mode, self.settings_owner)
 
     def use_tcp(self, port: int = 5432, password: str = DB_PASSWORD) -> None:
         """Reach PostgreSQL by TCP and password, not by socket and peer; 6432 is PgBouncer."""

@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,6 +68,18 @@ def production_keys() -> dict[str, str]:
     }  # fmt: skip
 
 
+def compose_variables(suite: str, web_port: int, streaming_port: int, media: Path | str) -> str:
+    """The `.env` of the compose file, for the image of a suite."""
+    name, version = image(suite), VERSIONS[suite]
+    told = {"IMAGE": f"{name}:v{version}", "STREAMING_IMAGE": f"{name}-streaming:v{version}", "WEB_PORT": web_port,
+            "STREAMING_PORT": streaming_port, "MEDIA": media, "SIDEKIQ": 7 if suite == "trixie" else 6}  # fmt: skip
+    return as_lines(told)
+
+
+def as_lines(told: Mapping[str, object]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in told.items())
+
+
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -88,14 +100,11 @@ class Project:
     def start(cls, suite: str, generation: int, folder: Path, media: Path | None = None, **environment: str) -> Project:
         """Up and ready: a post was accepted and its job is done. `environment` goes into .env.production."""
         project = cls(suite, generation, folder, media)
-        name, version = image(suite), VERSIONS[suite]
         project.directory.mkdir(parents=True)
         project.media.mkdir(parents=True, exist_ok=True)
         os.chown(project.media, OWNER, OWNER)
         (project.directory / "docker-compose.yml").write_text((HERE / "docker-compose.yml").read_text())
-        settings = {"IMAGE": f"{name}:v{version}", "STREAMING_IMAGE": f"{name}-streaming:v{version}", "WEB_PORT": project.web_port,
-                    "STREAMING_PORT": project.streaming_port, "MEDIA": project.media, "SIDEKIQ": 7 if suite == "trixie" else 6}  # fmt: skip
-        (project.directory / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        (project.directory / ".env").write_text(compose_variables(suite, project.web_port, project.streaming_port, project.media))
         project.write_env(**{**production_keys(), **environment})
         try:
             project.compose("up", "-d")
@@ -108,7 +117,7 @@ class Project:
     def write_env(self, **keys: str) -> None:
         path = self.directory / ".env.production"
         held = dict(line.split("=", 1) for line in path.read_text().splitlines()) if path.exists() else {}
-        path.write_text("".join(f"{key}={value}\n" for key, value in {**held, **keys}.items()))
+        path.write_text(as_lines({**held, **keys}))
         path.chmod(0o600)
 
     def compose(self, *words: str, timeout: float = 120, check: bool = True) -> str:

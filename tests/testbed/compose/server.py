@@ -6,7 +6,7 @@
     with Server.start("trixie") as server:
         server.compose("stop", "streaming")
 
-What it costs: an engine as a layer over the box's image, once, and 20 seconds a box to hand over the image of the containers.
+What it costs: an engine as a layer over the box's image, once, and 25 seconds a box to hand over the image of the containers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import tempfile
 import time
 
 from pathlib import Path
+from typing import Any
 
 from box import Box, BoxError
-from project import APP, BASE, HERE, OWNER, image, production_keys, run
+from project import APP, BASE, HERE, OWNER, as_lines, compose_variables, image, production_keys, run
 
 DIRECTORY = "/srv/mastodon"
 
@@ -40,19 +41,19 @@ def server_image(suite: str) -> str:
 
 
 class Server(Box):
+    settings, settings_mode, settings_owner = f"{DIRECTORY}/.env.production", 0o600, "root:root"
+
     @classmethod
-    def start(cls, suite: str, **_options: object) -> Server:
-        """Up and ready: a post was accepted through nginx and its job is done."""
+    def start(cls, suite: str, **options: Any) -> Server:
+        """Up and ready: a post was accepted through nginx and its job is done. `options` are those of a box."""
         name, inner = server_image(suite), image(suite)
-        box = cls.of_image(f"{name}:{suite}", suite, engine=True)
+        box = cls.of_image(f"{name}:{suite}", suite, engine=True, **options)
         try:
             box.wait_for_engine()
             box.load(inner)
             box.put(f"{DIRECTORY}/docker-compose.yml", (HERE / "docker-compose.yml").read_text())
-            told = {"IMAGE": f"{inner}:v{box.version}", "STREAMING_IMAGE": f"{inner}-streaming:v{box.version}", "WEB_PORT": 3000,
-                    "STREAMING_PORT": 4000, "MEDIA": f"{DIRECTORY}/public/system", "SIDEKIQ": 7 if suite == "trixie" else 6}  # fmt: skip
-            box.put(f"{DIRECTORY}/.env", "".join(f"{key}={value}\n" for key, value in told.items()))
-            box.put(f"{DIRECTORY}/.env.production", "".join(f"{key}={value}\n" for key, value in production_keys().items()), 0o600)
+            box.put(f"{DIRECTORY}/.env", compose_variables(suite, 3000, 4000, f"{DIRECTORY}/public/system"))
+            box.put(box.settings, as_lines(production_keys()), box.settings_mode)
             box.run(["chown", f"{OWNER}:{OWNER}", f"{DIRECTORY}/public/system"])
             box.compose("up", "-d")
             box.ready()
@@ -64,13 +65,6 @@ class Server(Box):
     def compose(self, *words: str, check: bool = True) -> str:
         """docker compose in the project's directory."""
         return self.run(["docker", "compose", *words], check=check, timeout=120, cwd=DIRECTORY).out
-
-    def set_env(self, **keys: str | None) -> None:
-        """Set keys of .env.production, or remove those that are None. Makes no container anew."""
-        path = f"{DIRECTORY}/.env.production"
-        lines = [line for line in self.get(path).splitlines() if line.partition("=")[0] not in keys]
-        lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
-        self.put(path, "\n".join(lines) + "\n", 0o600)
 
     def wait_for_engine(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
