@@ -28,10 +28,11 @@ ONE_SUITE = ["trixie", pytest.param("bookworm", marks=pytest.mark.thorough)]
 
 
 def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
-    """An inventory of boxes, reached through the engine."""
+    """An inventory of boxes, reached through the engine if they know no other way."""
     shared = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3", **variables}
+    hosts = {box.name: {"suite": box.suite, **box.reached_by(folder)} for box in boxes}
     path = folder / "inventory.json"
-    path.write_text(json.dumps({"all": {"hosts": {box.name: {"suite": box.suite} for box in boxes}, "vars": shared}}))
+    path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
     return path
 
 

@@ -13,6 +13,7 @@ import time
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from docker.errors import APIError
@@ -46,6 +47,10 @@ class Machine:
         if not found:
             raise BoxError(f"box {self.name} has no address (state {self.container.status})")
         return str(found)
+
+    def reached_by(self, _folder: Path) -> dict[str, str]:
+        """Variables of this host in an inventory, where it is not reached through the engine; a key goes into the folder."""
+        return {}
 
     def run(
         self, command: str | list[str], user: str = "root", check: bool = True, timeout: float = 60, cwd: str = "/",

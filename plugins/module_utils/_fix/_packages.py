@@ -93,10 +93,10 @@ def install(change: Change, packages: list[str], seconds: float) -> Plan:
             change.note("apt-get update", "", plan.trouble)
             change.note("packages", "", ", ".join(packages))
             return plan
-        _update(change)
+        failed = _update(change)
         plan = rehearse(change.host, packages)
-    if plan.trouble:
-        raise Refused("apt-get cannot install %s: %s" % (", ".join(packages), plan.trouble))
+        if plan.trouble:
+            raise Refused("apt-get cannot install %s: %s%s" % (", ".join(packages), plan.trouble, failed and "; apt-get update: " + failed))
     if plan.removed:
         raise Refused("to install %s apt-get would remove %s; sort that out by hand" % (", ".join(packages), ", ".join(plan.removed[:10])))
     before = installed(change.host)
@@ -125,12 +125,14 @@ def _install(change: Change, packages: list[str], seconds: float) -> Acted:
     return done
 
 
-def _update(change: Change) -> None:
-    """Lists of packages are no configuration, and nothing to take back."""
+def _update(change: Change) -> str:
+    """Why it failed, in apt's words; empty when it did not. Lists of packages are no configuration, and nothing to take back."""
     done = change.command(["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::http::Timeout=30", "update"],
                           "update the lists of packages", UPDATE_SECONDS, environment=ENVIRONMENT, quiet=True)
-    if done is not None and done.rc != 0:
-        change.say("apt-get update: " + _errors(done.output))
+    failed = _errors(done.output) if done is not None and done.rc != 0 else ""
+    if failed:
+        change.say("apt-get update: " + failed)
+    return failed
 
 
 def take_back(operation: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -47,7 +47,10 @@ def fix(change: Change) -> None:
     if not usable:
         if not change.host.exists("/usr/bin/apt-get"):
             raise Refused("no time service is installed, and this fix installs one with apt-get only: install chrony")
-        _packages.install(change, [PACKAGE], INSTALL_SECONDS)  # which enables it
+        try:
+            _packages.install(change, [PACKAGE], INSTALL_SECONDS)  # which enables it
+        except Refused as error:
+            raise Refused("set a clock far behind once by hand (date -s), no list of packages is valid with it: %s" % error) from None
         usable = [DEFAULT]
     else:
         change.enable(usable[0])

@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which time service is started. What systemd and the kernel say is played: no container has a clock to be set (live it is refused)."""
+"""Which time service is started, by what systemd and the kernel say (played; tests/live/test_clock.py does it on a virtual machine)."""
 
 from __future__ import annotations
 
