@@ -53,8 +53,11 @@ class Stripped(NamedTuple):
 
 
 _COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})(?:[ \t]*\|(?: |$)|[ \t]+\|)")
-# kubectl logs --prefix, and stern: pod and container.
-_POD = re.compile(r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] |([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5}) [a-z][a-z0-9-]{0,62} (?=\S)")
+# kubectl logs --prefix, and stern: pod and container; or the pod alone.
+_POD = re.compile(
+    r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] "
+    r"|([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5})(?: (?!at |from |in )[a-z][a-z0-9-]{0,62})? (?=\S)"
+)
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? {1,3}")
 _SENDER = re.compile(r"(?:[\w.<>*#{}-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?: ?\[(\d{1,8})\])?: ?")

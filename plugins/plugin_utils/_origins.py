@@ -120,7 +120,7 @@ class Origins:
         shape = next((origin for pattern, origin in _SHAPES if pattern.match(line.text)), "")
         if shape == "web" and self._whole == "sidekiq" and "method=" not in line.text[:200]:
             shape = "sidekiq"  # Rails in a process of Sidekiq tags its lines the same way
-        if shape == "streaming" and self._whole == "command" and not line.text.startswith("{"):
+        if shape == "streaming" and "command" in (self._whole, self._previous) and not line.text.startswith("{"):
             shape = "command"  # yarn and Node.js say it of a build too
         name = line.service or line.identifier
         if not name:
