@@ -56,7 +56,7 @@ _COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{
 # kubectl logs --prefix, and stern: pod and container; or the pod alone.
 _POD = re.compile(
     r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] "
-    r"|([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5})(?: (?!at |from |in )[a-z][a-z0-9-]{0,62})? (?=\S)"
+    r"|([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5})(?: (?!at |from |in )[a-z][a-z0-9-]{0,62})? (?!\d+/\d+\s)(?=\S)"
 )
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? {1,3}")

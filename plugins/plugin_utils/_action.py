@@ -13,6 +13,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 
 Result = dict[str, t.Any]
+# A host that lost its power or its network answers nothing, and ssh as Ansible starts it waits for that without end. With three of these
+# unanswered it gives up. ssh takes the first value it is given, and these arguments are the last that Ansible gives.
+KEEP_ALIVE = "-o ServerAliveInterval=30"
+EXTRA = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
 
 
 class HostAction(ActionBase):
@@ -26,12 +30,19 @@ class HostAction(ActionBase):
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
         result["changed"] = False
+        self._bound_silence()
         try:
             self.work(variables, result)
         except Mistake as error:
             # bad_input: wrong for the whole run, not for this host; mastodon_diagnose stops when it is so on every host.
             result.update(failed=True, bad_input=True, msg=str(error))
         return result
+
+    def _bound_silence(self) -> None:
+        for name in EXTRA if self._connection is not None and self._connection.transport == "ssh" else ():
+            given = self._connection.get_option(name) or ""  # type: ignore[no-untyped-call]
+            if KEEP_ALIVE not in given:
+                self._connection.set_option(name, f"{given} {KEEP_ALIVE}".strip())  # type: ignore[no-untyped-call]
 
     def work(self, variables: dict[str, t.Any], result: Result) -> None:
         raise NotImplementedError

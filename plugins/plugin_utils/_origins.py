@@ -66,7 +66,8 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r'\{"level":"\w+","ts":', "proxy"),
         (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
         (r"(?:pid=\d+ )?tid=\w+ ", "sidekiq"),
-        (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) (?!Visit https://yarn)[^\s=]|WARN {_UUID} ', "streaming"),
+        # not what yarn says
+        (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) (?!Visit https://yarn|There appears to be)[^\s=]|WARN {_UUID} ', "streaming"),
         (r'\{"level":"\w+","time":\d+,.{0,80}"name":"streaming"|\[ioredis\] |Error: (?:connect E|getaddrinfo E)', "streaming"),
         (r"(?:\d+:[A-Z] |\[\d+\] )\d{1,2} \w{3}(?: \d{4})? \d\d:\d\d:\d\d", "redis"),
         (_DATE + r"\[\d+\] (?:process \d+ )?(?:LOG|WARNING|ERROR|FATAL|NOISE) (?!:)", "pooler"),
@@ -120,7 +121,7 @@ class Origins:
         shape = next((origin for pattern, origin in _SHAPES if pattern.match(line.text)), "")
         if shape == "web" and self._whole == "sidekiq" and "method=" not in line.text[:200]:
             shape = "sidekiq"  # Rails in a process of Sidekiq tags its lines the same way
-        if shape == "streaming" and "command" in (self._whole, self._previous) and not line.text.startswith("{"):
+        if shape == "streaming" and self._whole == "command" and not line.text.startswith("{"):
             shape = "command"  # yarn and Node.js say it of a build too
         name = line.service or line.identifier
         if not name:

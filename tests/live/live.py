@@ -20,8 +20,9 @@ FAULTS = ROOT / "tests" / "faults"
 sys.path.insert(0, str(ROOT / "tests" / "testbed"))
 
 from box import SUITES, Box  # noqa: E402
+from box_machine import by_ssh  # noqa: E402
 
-__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "diagnose", "inventory"]
+__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "by_ssh", "diagnose", "inventory"]
 
 # Both in the thorough run, one in the short one.
 ONE_SUITE = ["trixie", pytest.param("bookworm", marks=pytest.mark.thorough)]

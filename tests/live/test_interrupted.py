@@ -71,12 +71,12 @@ def plant(box: Box, folder: Path, fault: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def cured_by_the_next(box: Box, folder: Path) -> dict[str, Any]:
+def cured_by_the_next(box: Box, folder: Path, *options: str) -> dict[str, Any]:
     """Remediate until the end, whatever was left open finished and judged; the remediation of this host."""
-    host, output, code = play(box, folder, [REMEDIATE], *EVERYTHING)
+    host, output, code = play(box, folder, [REMEDIATE], *EVERYTHING, *options)
     assert code == 0, output
     prove(box)
-    again, output, code = play(box, folder, [REMEDIATE], *EVERYTHING)
+    again, output, code = play(box, folder, [REMEDIATE], *EVERYTHING, *options)
     assert code == 0 and again["findings"] == [] and "changed=0" in output, output
     told: dict[str, Any] = host["remediation"]
     return told
@@ -107,9 +107,9 @@ def test_worker_shot_between_two_acts(fault: str, tmp_path: Path) -> None:
         cured_by_the_next(box, tmp_path / "cured")
 
 
-def begun(box: Box, folder: Path) -> subprocess.Popen[bytes]:
+def begun(box: Box, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     """A remediation in a session of its own that has just written its first act down."""
-    command = [Path(sys.executable).parent / "ansible-playbook", REMEDIATE, "-i", inventory(folder, box), *EVERYTHING]
+    command = [Path(sys.executable).parent / "ansible-playbook", REMEDIATE, "-i", inventory(folder, box), *EVERYTHING, *options]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     running = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 180

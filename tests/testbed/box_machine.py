@@ -128,5 +128,13 @@ class Machine:
             self.redis("lpush", f"queue:{queue}", *jobs[start : start + 200])
 
 
+def by_ssh(address: str, key: Path, options: str = "") -> dict[str, str]:
+    """Variables of a host in an inventory that is reached by SSH as root; it is a new one each time."""
+    return {
+        "ansible_connection": "ssh", "ansible_host": address, "ansible_user": "root", "ansible_ssh_private_key_file": str(key),
+        "ansible_ssh_common_args": f"-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null {options}".strip(),
+    }  # fmt: skip
+
+
 def tail_of(text: str) -> str:
     return "\n".join(text.rstrip().splitlines()[-ERROR_LINES:])

@@ -85,8 +85,11 @@ def package_with(host: Host, name: str) -> str:
     return found.group(1) if found else ""
 
 
-def install(change: Change, packages: list[str], seconds: float) -> Plan:
-    """Install or repair these packages; what is added is journaled first (`packages`). Lists are updated when apt cannot do without."""
+def install(change: Change, packages: list[str], seconds: float, no_lists: str = "") -> Plan:
+    """Install or repair these packages; what is added is journaled first (`packages`). Lists are updated when apt cannot do without.
+
+    `no_lists`: what to do where they could not be updated.
+    """
     plan = rehearse(change.host, packages)
     if plan.trouble:
         if change.check_mode:
@@ -96,7 +99,8 @@ def install(change: Change, packages: list[str], seconds: float) -> Plan:
         failed = _update(change)
         plan = rehearse(change.host, packages)
         if plan.trouble:
-            raise Refused("apt-get cannot install %s: %s%s" % (", ".join(packages), plan.trouble, failed and "; apt-get update: " + failed))
+            told = "apt-get cannot install %s: %s" % (", ".join(packages), plan.trouble)
+            raise Refused("%s%s; apt-get update: %s" % (no_lists and no_lists + ": ", told, failed) if failed else told)
     if plan.removed:
         raise Refused("to install %s apt-get would remove %s; sort that out by hand" % (", ".join(packages), ", ".join(plan.removed[:10])))
     before = installed(change.host)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from box import Box, BoxError, Completed
-from box_machine import SHELL_PATH
+from box_machine import SHELL_PATH, by_ssh
 
 HERE = Path(__file__).resolve().parent
 KEY = "/root/.ssh/id_ed25519"
@@ -62,5 +62,5 @@ class VirtualMachine(Box):
         key = folder / "machine.key"
         key.write_text(super().run(["cat", KEY]).out)
         key.chmod(0o600)
-        return {"ansible_connection": "ssh", "ansible_host": self.address, "ansible_user": "root", "ansible_ssh_private_key_file": str(key),
-                "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"}  # fmt: skip
+        # It is reset while somebody waits for it, and in the playbooks of tests others come before this collection.
+        return by_ssh(self.address, key, "-o ServerAliveInterval=15")

@@ -98,3 +98,18 @@ def test_no_package_helps(monkeypatch: pytest.MonkeyPatch) -> None:
         install_media_tools._refuse_settings(change({}, monkeypatch, FFMPEG_BINARY="/x"), tool("ffmpeg"))
     install_media_tools._refuse_settings(change({}, monkeypatch, PATH="/opt/ffmpeg/bin"), tool("ffmpeg"))
     install_media_tools._refuse_settings(change({}, monkeypatch), tool("ffprobe"))
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        ("", "apt-get cannot install ntp: no candidate"),
+        ("not signed", "set it: apt-get cannot install ntp: no candidate; apt-get update: not signed"),
+    ],
+)
+def test_why_there_was_no_package(failed: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_packages, "rehearse", lambda host, names: Plan([], [], [], "no candidate"))
+    monkeypatch.setattr(_packages, "_update", lambda change: failed)
+    with pytest.raises(Refused) as refused:
+        _packages.install(t.cast("t.Any", types.SimpleNamespace(host=None, check_mode=False)), ["ntp"], 1.0, "set it")
+    assert str(refused.value) == told

@@ -30,7 +30,7 @@ def played(monkeypatch):
         monkeypatch.setattr(_clock, "synchronized", lambda: synchronized)
         monkeypatch.setattr(sync_clock, "container", lambda host: container)
         monkeypatch.setattr(units, "properties", lambda host, name, *keys: {key: states.get(name, GONE).get(key, "") for key in keys})
-        monkeypatch.setattr(_packages, "install", lambda change, names, seconds: packages.extend(names))
+        monkeypatch.setattr(_packages, "install", lambda change, names, seconds, no_lists: packages.extend(names))
         change = Change(new_steps([{"fix": "sync_clock"}])[0], None, {}, {}, {})
         sync_clock.fix(change)
         return change, packages
