@@ -13,8 +13,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 
 Result = dict[str, t.Any]
-# A host that lost its power or its network answers nothing, and ssh as Ansible starts it waits for that without end. With three of these
-# unanswered it gives up. ssh takes the first value it is given, and these arguments are the last that Ansible gives.
+# A host that lost its power or its network answers nothing, and ssh as Ansible starts it waits for hours, until TCP gives up. With three of
+# these unanswered it does. ssh takes the first value it is given, and these arguments are the last that Ansible gives.
 KEEP_ALIVE = "-o ServerAliveInterval=30"
 EXTRA = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
 

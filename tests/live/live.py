@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests" / "testbed"))
 from box import SUITES, Box  # noqa: E402
 from box_machine import by_ssh  # noqa: E402
 
-__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "by_ssh", "diagnose", "inventory"]
+__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "by_ssh", "diagnose", "inventory", "preloaded"]
 
 # Both in the thorough run, one in the short one.
 ONE_SUITE = ["trixie", pytest.param("bookworm", marks=pytest.mark.thorough)]
@@ -35,6 +35,15 @@ def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:
     path = folder / "inventory.json"
     path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
     return path
+
+
+def preloaded(source: str, folder: Path) -> Path:
+    """A library for LD_PRELOAD, of C."""
+    subprocess.run([ROOT / "tools" / "packages", "gcc", "libc6-dev"], check=True)
+    (folder / "preloaded.c").write_text(source)
+    library = folder / "preloaded.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, folder / "preloaded.c", "-ldl"], check=True)
+    return library
 
 
 def ansible(

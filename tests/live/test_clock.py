@@ -9,8 +9,6 @@ of the machine gives that very clock.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 from collections.abc import Iterator
@@ -18,30 +16,25 @@ from pathlib import Path
 
 import pytest
 
-from live import ROOT
+from live import ROOT, preloaded
 from one_fix import apply, module, roll_back
 from proof import prove
 from test_faults import summary
 from test_remediation import EVERYTHING, play
-
-sys.path.insert(0, str(ROOT / "tests" / "testbed" / "vm"))
-
-from machine import VirtualMachine  # noqa: E402
+from virtual import SLOW, VirtualMachine, virtual_machine
 
 KEPT = """
 #include <string.h>
 #include <sys/timex.h>
 int adjtimex(struct timex *told) { memset(told, 0, sizeof *told); return TIME_OK; }
 """
-SLOW = ["-e", "mastodon_gather_timeout=60"]  # a processor that is not one
 SERVICE = "systemd-timesyncd"
 STATE = f"systemctl is-enabled {SERVICE}; systemctl is-active {SERVICE}; dpkg-query -W -f '${{db:Status-Abbrev}}' {SERVICE}"
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[VirtualMachine]:
-    with VirtualMachine.start("trixie") as started:
-        started.ready()
+    with virtual_machine() as started:
         started.put(f"/etc/systemd/timesyncd.conf.d/{SERVICE}.conf", "[Time]\nNTP=10.0.2.2\n")
         yield started
 
@@ -49,10 +42,7 @@ def machine() -> Iterator[VirtualMachine]:
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The controller's clock is kept by a time service, as it says."""
-    subprocess.run([ROOT / "tools" / "packages", "gcc", "libc6-dev", "openssh-client"], check=True)
-    (tmp_path / "kept.c").write_text(KEPT)
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", tmp_path / "kept.so", tmp_path / "kept.c"], check=True)
-    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "kept.so"))
+    monkeypatch.setenv("LD_PRELOAD", str(preloaded(KEPT, tmp_path)))
 
 
 def ahead(machine: VirtualMachine) -> float:

@@ -8,22 +8,14 @@ The kernel of a virtual machine is reset without a sync (sysrq b) when an act wa
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from live import ROOT
 from test_interrupted import RUNS, begun, cured_by_the_next, plant, run_of
+from virtual import SLOW, VirtualMachine, virtual_machine
 
-sys.path.insert(0, str(ROOT / "tests" / "testbed" / "vm"))
-
-from machine import VirtualMachine  # noqa: E402
-
-SLOW = ["-e", "mastodon_gather_timeout=60"]  # a processor that is not one
 CUTTER = """
 import glob, time
 end = time.time() + 600
@@ -37,9 +29,7 @@ while time.time() < end:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[VirtualMachine]:
-    subprocess.run([ROOT / "tools" / "packages", "openssh-client"], check=True)
-    with VirtualMachine.start("trixie") as started:
-        started.ready()
+    with virtual_machine() as started:
         yield started
 
 
@@ -55,7 +45,7 @@ def test_power_cut(machine: VirtualMachine, fault: str, tmp_path: Path) -> None:
         remediation = begun(machine, tmp_path, *SLOW)
         remediation.wait(timeout=600)
     finally:  # not in the midst of the next test
-        machine.run("pkill -f /run/cutter.py", check=False)
+        machine.run("pkill -f /run/[c]utter.py", check=False)
     machine.wait_for_ssh()
     assert machine.run("cat /proc/sys/kernel/random/boot_id").out != boot and remediation.returncode != 0
     assert machine.wait_for_services(), "the services do not come up"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from live import ROOT, Box
+from live import Box, preloaded
 from split import Split, started
 
 LIVE = "/home/mastodon/live"
@@ -197,11 +196,7 @@ time_t time(time_t *at) {
 
 @pytest.mark.thorough
 def test_clocks_that_differ(hosts: Split, tmp_path: Path) -> None:
-    subprocess.run([ROOT / "tools" / "packages", "gcc", "libc6-dev"], check=True)
-    (tmp_path / "shift.c").write_text(SHIFT)
-    library = tmp_path / "shift.so"
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, tmp_path / "shift.c", "-ldl"], check=True)
-    hosts.worker.put("/usr/local/lib/shift.so", library.read_bytes(), 0o755)
+    hosts.worker.put("/usr/local/lib/shift.so", preloaded(SHIFT, tmp_path).read_bytes(), 0o755)
     hosts.worker.put("/etc/ld.so.preload", "/usr/local/lib/shift.so\n")
     try:
         diagnosis, output = hosts.diagnose(tmp_path)

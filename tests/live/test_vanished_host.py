@@ -1,7 +1,7 @@
 # Copyright: fediops.mastodon contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that vanishes while it is looked at: nothing refuses, nothing ends, and nobody waits for ever."""
+"""A host that vanishes while it is looked at: nothing refuses, nothing ends, and nobody waits for hours."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ import pytest
 from live import ROOT, Box, ansible, by_ssh, inventory
 
 
-def key_for(box: Box, folder: Path) -> Path:
-    key = folder / "key"
-    subprocess.run([ROOT / "tools" / "packages", "openssh-client"], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", key], check=True)
-    box.put("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(), 0o600)
-    return key
+class SshBox(Box):
+    """Not reached through the engine, which knows when a box is gone."""
+
+    def reached_by(self, folder: Path) -> dict[str, str]:
+        key = folder / "key"
+        subprocess.run([ROOT / "tools" / "packages", "openssh-client"], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", key], check=True)
+        self.put("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(), 0o600)
+        return by_ssh(self.address, key)
 
 
 def vanish(box: Box) -> None:
@@ -35,14 +38,11 @@ def vanish(box: Box) -> None:
 
 @pytest.mark.thorough
 def test_others_are_diagnosed(tmp_path: Path) -> None:
-    with Box.start("trixie") as gone, Box.start("trixie") as other:
+    with SshBox.start("trixie") as gone, Box.start("trixie") as other:
         gone.ready()
         other.ready()
         gone.run("pkill -STOP redis-server")  # so that looking at it takes seconds
         hosts = inventory(tmp_path, gone, other)
-        told = json.loads(hosts.read_text())
-        told["all"]["hosts"][gone.name].update(by_ssh(gone.address, key_for(gone, tmp_path)))
-        hosts.write_text(json.dumps(told))
         freezer = threading.Thread(target=vanish, args=(gone,))
         freezer.start()
         begin = time.monotonic()

@@ -5,38 +5,41 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
+
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import EXTRA, KEEP_ALIVE, HostAction, Result
 
 
-class Connection:
-    def __init__(self, transport: str, **options: str) -> None:
-        self.transport, self.options = transport, options
-
-    def get_option(self, name: str) -> str | None:
-        return self.options.get(name)
-
-    def set_option(self, name: str, value: str) -> None:
-        self.options[name] = value
-
-
 class Action(HostAction):
-    def __init__(self, connection: Connection | None) -> None:
+    def __init__(self, connection: t.Any) -> None:
         self._connection = connection
 
-    def work(self, variables: dict[str, object], result: Result) -> None:
+    def work(self, variables: dict[str, t.Any], result: Result) -> None:
         raise NotImplementedError
 
 
+def connection_of(name: str) -> t.Any:
+    connection = connection_loader.get(name, PlayContext(), "/dev/null")
+    connection.set_options()
+    return connection
+
+
 def test_silence_is_bounded_behind_what_others_gave() -> None:
-    connection = Connection("ssh", ssh_extra_args="-o ServerAliveInterval=5")
+    connection = connection_of("ansible.builtin.ssh")
+    connection.set_option("ssh_extra_args", "-o ServerAliveInterval=5")
     for _item in range(2):  # of a loop: the connection is the same
         Action(connection)._bound_silence()
-    assert connection.options == {**dict.fromkeys(EXTRA, KEEP_ALIVE), "ssh_extra_args": f"-o ServerAliveInterval=5 {KEEP_ALIVE}"}
+    assert {name: connection.get_option(name) for name in EXTRA} == {
+        "ssh_extra_args": f"-o ServerAliveInterval=5 {KEEP_ALIVE}", "sftp_extra_args": KEEP_ALIVE, "scp_extra_args": KEEP_ALIVE,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("connection", [None, Connection("local"), Connection("community.docker.docker")])
-def test_other_connections_are_left_alone(connection: Connection | None) -> None:
-    Action(connection)._bound_silence()
-    assert connection is None or connection.options == {}
+@pytest.mark.parametrize("name", ["ansible.builtin.local", ""])
+def test_other_connections_are_left_alone(name: str) -> None:
+    """They have no such options, and would say so."""
+    Action(connection_of(name) if name else None)._bound_silence()
