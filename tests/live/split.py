@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 from box import DB_PASSWORD
 from live import ROOT, Box, ansible, inventory
 
-NO_DATABASE = "pg_lsclusters -h | while read version name rest; do pg_dropcluster --stop $version $name; done"
-
 
 class Split(NamedTuple):
     web: Box
@@ -61,8 +59,7 @@ def started(suite: str) -> Iterator[Split]:
         stores.run("redis-cli flushall")
         stores.serve(web, worker)
         for box in (web, worker):
-            off(box, "redis-server", "postgresql")
-            box.run(NO_DATABASE)
+            box.drop_stores()
             box.set_env(DB_HOST=stores.address, DB_PASS=DB_PASSWORD, REDIS_HOST=stores.address)
             box.stores = stores.address
         off(web, "mastodon-sidekiq", *streaming)

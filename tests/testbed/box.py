@@ -154,11 +154,17 @@ class Box(Client):
         other.serve(self)
         other.restart_mastodon()
         self.wait_for_services()
-        self.run("systemctl stop mastodon-web mastodon-sidekiq 'mastodon-streaming*'; systemctl disable --now redis-server postgresql")
-        self.run("pg_lsclusters -h | while read version name rest; do pg_dropcluster --stop $version $name; done")
+        self.run("systemctl stop mastodon-web mastodon-sidekiq 'mastodon-streaming*'")
+        self.drop_stores()
         self.set_env(DB_HOST=other.address, DB_PASS=DB_PASSWORD, REDIS_HOST=other.address)
         self.stores = other.address
         self.restart_mastodon()
+
+    def drop_stores(self) -> None:
+        """Have no Redis and no PostgreSQL any more."""
+        # Stopping postgresql.service returns before its instances have ended.
+        self.run("systemctl disable --now redis-server postgresql; systemctl stop 'postgresql@*'")
+        self.run("pg_lsclusters -h | while read version name rest; do pg_dropcluster $version $name; done")
 
     def restart_mastodon(self) -> None:
         """Returns when systemd does, as on a server: see wait_for_services()."""
