@@ -16,6 +16,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import Pl
 
 OPTIONS: dict[str, t.Any] = {
     "waivers": {"type": "list", "elements": "dict", "default": []},
+    "waivers_dirs": {"type": "list", "elements": "path", "default": []},
     "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
 }
 
@@ -28,7 +29,7 @@ class ActionModule(PlayAction):
         now = time.time()
         options = _options.checked(OPTIONS, self._task.args)
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
-        waivers = _waivers.read_waivers(options["waivers"], catalogue)
+        waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         hosts = list(variables.get("ansible_play_hosts_all") or [variables["inventory_hostname"]])
         facts, missing, mistakes = _play.collect(hosts, variables["hostvars"])
         if mistakes and len(mistakes) == len(hosts):

@@ -32,6 +32,7 @@ OPTIONS: dict[str, t.Any] = {
     "deployment": {"type": "str", "choices": ["systemd", "docker", "unknown"], "default": "unknown"},
     "cases": {"type": "path"},
     "waivers": {"type": "list", "elements": "dict", "default": []},
+    "waivers_dirs": {"type": "list", "elements": "path", "default": []},
     "known_issues_dirs": {"type": "list", "elements": "path", "default": []},
 }
 
@@ -45,7 +46,7 @@ class ActionModule(PlayAction):
                 "name one log (log, or -e mastodon_log=FILE) or one file of cases (cases, -e mastodon_log_cases=FILE)"
             )
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
-        waivers = _waivers.read_waivers(options["waivers"], catalogue)
+        waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         facts = _facts(options, _catalogue.signatures(catalogue))
         run = _this_run.described(now, facts, lines=True)
         diagnosis = _diagnosis.diagnose(facts, catalogue, waivers=waivers, now=now, run=run)

@@ -126,4 +126,10 @@ options:
         description: Name of the host it holds for, or a pattern such as V(web*).
         type: str
         default: '*'
+  waivers_dirs:
+    description:
+      - Directories on the controller with further waivers. Each file that ends in .yml is a list of them, in the form of O(waivers).
+    type: list
+    elements: path
+    default: []
 """

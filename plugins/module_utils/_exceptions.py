@@ -8,6 +8,8 @@ Lines of several requests and jobs are interleaved: a block is found by request 
 
 from __future__ import annotations
 
+import re
+
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
@@ -17,6 +19,13 @@ OPEN_LIMIT = 256  # blocks being read
 GROUP_LIMIT = 400  # groups remembered; the rarest half goes into "other" when there are more
 BLOCK_SECONDS = 5.0  # lines of one block come within this
 MESSAGE_LIMIT = 2048
+_KERNEL_TROUBLE = re.compile(
+    r"I/O error|-fs error|^XFS .*(?:corrupt|error)|BTRFS.* error|[Rr]emounting filesystem read-only|blocked for more than \d+ sec"
+    r"|soft lockup|[Hh]ardware [Ee]rror|general protection fault"
+)
+# Of a connection, or of a name that a client gave: anybody can cause those.
+_OF_A_CLIENT = re.compile(r'["«„“「]|(?i:connect|connexion|verbindung|conex|соединени|подключени|接続|连接|연결|startup packet|frontend)')
+_VARIES = re.compile(r'"[^"]*"|«[^»]*»|\S*\d\S*')
 
 
 class _Block:
@@ -100,6 +109,10 @@ class Exceptions:
             del self._latest[next(iter(self._latest))]
         self._latest[process] = block
 
+    def add_line(self, origin: str, text: str, time: float) -> None:
+        """Trouble that is told in one line and has no class: lines that differ in names and numbers only are one group."""
+        self._count(_Block(origin, "", _VARIES.sub("…", text)[:80], text, time, quick=False))
+
     def _close(self, key: Tuple[str, ...]) -> None:
         block = self._open.pop(key, None)
         if block is not None:
@@ -142,6 +155,15 @@ class Exceptions:
                 entry["frame"] = frame[:160]  # nothing but a path of the application and a number
             found.append(entry)
         return found, self._other + sum(group.count for _key, group in ranked[groups:])
+
+
+def trouble(origin: str, line: Line) -> bool:
+    """Whether what a store or the kernel says in one line is as grave as an exception of the application."""
+    if origin == "kernel":
+        return _KERNEL_TROUBLE.search(line.text) is not None
+    if origin == "database":
+        return line.severity == "fatal" and _OF_A_CLIENT.search(line.text) is None
+    return origin == "pooler" and line.severity in ("error", "fatal")
 
 
 def job_of(line: Line, threads: Dict[Tuple[str, str], Tuple[str, float]], source: str, time: float) -> Optional[str]:

@@ -115,7 +115,7 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
     cause = _CAUSE.match(report)
     if cause:
         return Line("cause", message, severity, rid, "", when, _named(cause.group(1), cause.group(2)))
-    head = _HEAD.match(report)
+    head = _HEAD.match(report[1:] if report[:1] == " " else report)
     if head and _NAMED.match(head.group(1)) and (rid or head.group(3) or "::" in head.group(1)):
         return Line("exception", message, severity, rid, "", when, _named(head.group(1), head.group(2)))
     located = frame(message)

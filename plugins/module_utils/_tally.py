@@ -12,7 +12,7 @@ import re
 
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of
+from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of, trouble
 from ansible_collections.fediops.mastodon.plugins.module_utils._libraries import Libraries
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
@@ -77,7 +77,7 @@ class Tally:
         self.posts = Requests()
         self.traffic = Traffic()
         self.last_post: Optional[float] = None
-        self.jobs = {"done": 0, "failed": 0}
+        self.jobs = {"done": 0, "failed": 0, "delivered": 0}  # the last: those done that another server took something in
         self.oom_kills: List[Dict[str, Any]] = []
         self._threads: Dict[Tuple[str, str], Tuple[str, float]] = {}
         self._strange: Dict[str, float] = {}
@@ -100,6 +100,7 @@ class Tally:
         elif origin == "sidekiq" and message.endswith(_JOB_END):
             if message.endswith(b"done"):
                 self.jobs["done"] += 1
+                self.jobs["delivered"] += b"DeliveryWorker" in message
             return
         self._line(origin, name, time, message.decode("utf-8", "ignore"), pid)
 
@@ -120,6 +121,7 @@ class Tally:
                 self._libraries.job(source, line)
                 if line.fields["word"] == "done":
                     self.jobs["done"] += 1
+                    self.jobs["delivered"] += line.fields["class"].endswith("DeliveryWorker")
                 elif line.fields["word"] == "fail":
                     self.jobs["failed"] += 1
         elif kind == "request":
@@ -144,7 +146,8 @@ class Tally:
             text = heard(origin, line)
             if text:
                 sample = line.text if sample is None else sample
-                self.matcher.see(origin, name, time, text, ident, sample)
+                if not self.matcher.see(origin, name, time, text, ident, sample) and trouble(origin, line):
+                    self.exceptions.add_line(origin, text, time)
                 behind = self._libraries.told(source, line, text)
                 if behind:
                     self.matcher.see(origin, name, time, behind, ident, sample)
@@ -238,7 +241,8 @@ class Tally:
         for entry in exceptions:
             told = {"class": entry["class"], "message": entry["message"]}
             named = Line("exception", f"{entry['class']}: {entry['message']}", "error", fields=told)
-            entry["known"] = bool(self.matcher.match(entry["origin"], heard(entry["origin"], named)))
+            entry["signatures"] = self.matcher.match(entry["origin"], heard(entry["origin"], named))
+            entry["known"] = bool(entry["signatures"])
         return {
             "requests": {**self.requests.result(), **self.traffic.requests()},
             "rate_limits": self.traffic.limits(),

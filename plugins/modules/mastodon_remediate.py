@@ -28,6 +28,11 @@ options:
     type: list
     elements: dict
     default: []
+  waivers_dirs:
+    description: Directories on the controller with files of such waivers, as for M(fediops.mastodon.mastodon_diagnose).
+    type: list
+    elements: path
+    default: []
   gather_timeout:
     description: Seconds one subset of the facts may take when the host is looked at again.
     type: float

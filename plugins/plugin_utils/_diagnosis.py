@@ -282,7 +282,7 @@ def _host(
 ) -> Diagnosis:
     unknown = [{"id": name, "reason": judgement.reason} for name, judgement in judgements.items() if judgement.state == "unknown"]
     passed = [name for name, judgement in judgements.items() if judgement.state == "clear"]
-    unclassified = _unclassified(facts)
+    unclassified = _unclassified(facts, catalogue, {name for name, judgement in judgements.items() if judgement.state == "found"})
     severities = {finding["severity"] for finding in findings}
     if severities & set(FAULTS):
         verdict = "faults"
@@ -321,16 +321,25 @@ def _waived(name: str, waiver: Waiver, scope: Scope, issue: KnownIssue) -> dict[
     return {"id": name, "reason": waiver.reason, "until": waiver.until, "title": title}
 
 
-def _unclassified(facts: Facts) -> list[dict[str, t.Any]]:
-    """Exceptions that no known issue has a signature for."""
+def _unclassified(facts: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[str]) -> list[dict[str, t.Any]]:
+    """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found."""
     told = []
     for entry in entries(branch(facts, "logs").get("exceptions"))[:_MOST_UNCLASSIFIED]:
-        if isinstance(entry, dict) and entry.get("known") is False:
+        if isinstance(entry, dict) and entry.get("known") is not None and not _classified(entry, catalogue, found):
             kept = {key: clean_line(entry[key]) for key in ("class", "frame", "origin", "message") if entry.get(key)}
             count = entry.get("count")
             ids = [clean_line(one, 64) for one in entries(entry.get("request_ids"))[:3]]
             told.append({**kept, "count": count if isinstance(count, int) else 1, "request_ids": ids})
     return told
+
+
+def _classified(entry: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[str]) -> bool:
+    fitting = [clean_line(key, 200).partition(".") for key in entries(entry.get("signatures"))]
+    if not fitting:
+        return entry["known"] is True
+    issues = [(catalogue.get(name), name, signature) for name, _dot, signature in fitting]
+    return any(name in found or issue is not None and (issue.noise or signature in issue.strong) for issue, name, signature in issues)
+
 
 
 def _unseen(reason: str) -> Diagnosis:

@@ -87,6 +87,8 @@ _COMMAND = re.compile(  # what only a command prints that somebody ran
     r"|Bundler|Fetching gem|TASK \[|fatal: \[|ExecStart="
     r"|\s*(?:Active|Loaded|Process|Main PID): "
 )
+# Of a shell, with a command behind it.
+_PROMPT = re.compile(r"(?:\[?\S{1,80}@\S{1,80}(?: \S{1,80})?)?\$ \S|\[?\S{1,80}@\S{1,80}[: ]\S{0,80}# \S")
 _SILENT = ("kernel", "system")  # no text of a stranger is in their logs that could look like a command's
 _MORE = re.compile(  # goes on with what the line before said
     r"\s|\Z|(?:from )?(?:/|[\w.-]+/)\S*:\d+(?::in|\Z)|DETAIL: |HINT: |LINE \d|CONTEXT: |Caused by|Causes:|\d+: from |\}|\]|at \S+ \("
@@ -110,11 +112,14 @@ class Origins:
     def __init__(self, whole: str = AUTO) -> None:
         self._whole = whole
         self._previous = ""
+        self._prompted = False
         self._processes: dict[tuple[str, int], str] = {}
 
     def of(self, line: Stripped) -> str:
         """The origin of this line; a word of ORIGINS."""
-        self._previous = self._certain(line) or self._likely(line)
+        certain = self._certain(line)
+        self._prompted = not certain and (self._prompted or _PROMPT.match(line.text) is not None)
+        self._previous = certain or ("command" if self._prompted else self._likely(line))
         return self._previous
 
     def _certain(self, line: Stripped) -> str:

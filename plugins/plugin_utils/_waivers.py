@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import fnmatch
+import pathlib
 import typing as t
 
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _own_files
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
@@ -31,15 +33,27 @@ class Waiver:
         return now >= end.timestamp()
 
 
-def read_waivers(data: t.Any, known: t.Container[str]) -> tuple[Waiver, ...]:
-    """Waivers from what a user wrote in mastodon_waivers."""
+def read_waivers(data: t.Any, known: t.Container[str], directories: t.Iterable[str] = ()) -> tuple[Waiver, ...]:
+    """Waivers from what a user wrote in mastodon_waivers, and in the files of mastodon_waivers_dirs."""
+    waivers = _all(data, "mastodon_waivers", known)
+    for directory in directories:
+        for path in _own_files.files_in(pathlib.Path(directory).expanduser().absolute(), "waiver"):
+            waivers += _all(_own_files.read(path, "waiver", _content), f"waiver {path}, ", known)
+    return tuple(waivers)
+
+
+def _content(data: t.Any) -> t.Any:
+    """A file is such a list, or has it as its only key: what was written as variables can be put there as it is."""
+    return data["mastodon_waivers"] if isinstance(data, dict) and list(data) == ["mastodon_waivers"] else data
+
+
+def _all(data: t.Any, where: str, known: t.Container[str]) -> list[Waiver]:
     if not isinstance(data, list):
-        raise WaiverError("mastodon_waivers must be a list of {id, reason, until}")
-    return tuple(_read(entry, number, known) for number, entry in enumerate(data))
+        raise WaiverError(f"{where.rstrip(', ')} must be a list of {{id, reason, until}}")
+    return [_read(entry, f"{where}[{number}]", known) for number, entry in enumerate(data)]
 
 
-def _read(entry: t.Any, number: int, known: t.Container[str]) -> Waiver:
-    where = f"mastodon_waivers[{number}]"
+def _read(entry: t.Any, where: str, known: t.Container[str]) -> Waiver:
     if not isinstance(entry, dict):
         raise WaiverError(f"{where} must be a mapping of id, reason, until and, if you like, host")
     for key in entry:

@@ -96,7 +96,7 @@ def test_a_healthy_server() -> None:
     assert found["posts"]["total"] == 3
     assert found["posts"]["failed"] == 0
     assert found["posts"]["last_ok_epoch"] > 1e9
-    assert found["jobs"] == {"done": 6, "failed": 0}
+    assert found["jobs"] == {"done": 6, "failed": 0, "delivered": 3}
     assert found["exceptions"] == []
     assert found["requests"]["server_errors"] == 0
     assert "first_error_epoch" not in found["requests"]

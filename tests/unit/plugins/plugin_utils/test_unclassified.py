@@ -1,0 +1,66 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What nobody has a name for is shown and not passed over; what anybody can cause is neither."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import _catalogue, _diagnosis
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case
+
+CATALOGUE = _catalogue.load()
+SIGNATURES = _catalogue.signatures(CATALOGUE)
+NOW = "2024-01-01 00:00:00.000 UTC [12] "
+
+
+def explained(where: str, *lines: str) -> tuple[str, list[str], list[str]]:
+    """(verdict, ids of what was found, classes of what was not)"""
+    facts = facts_of_case(Case("log", "\n".join(lines), where, "", ""), SIGNATURES)
+    host = _diagnosis.diagnose({"log": facts}, CATALOGUE, now=time.time(), run={})["hosts"]["log"]
+    return host["verdict"], [one["id"] for one in host["findings"]], [one["class"] for one in host.get("unclassified", ())]
+
+
+@pytest.mark.parametrize(
+    ("where", "line", "name"),
+    [
+        ("streaming", '{"level":"error","time":1,"err":{"type":"TypeError","message":"x is odd"},"msg":"y"}', "TypeError"),
+        ("streaming", "ERR! TypeError: x is odd", "TypeError"),
+        ("streaming", "ReferenceError: foo is not defined", "ReferenceError"),
+        ("postgres", NOW + "FATAL:  could not frobnicate 17 things", "FATAL: could not frobnicate … things"),
+        ("pgbouncer", NOW + "ERROR broken auth file", "broken auth file"),
+        ("kernel", "INFO: task puma:123 blocked for more than 120 seconds.", "INFO: task … blocked for more than … seconds."),
+        ("kernel", "blk_update_request: I/O error, dev sda, sector 2048", "blk_update_request: I/O error, dev sda, sector …"),
+    ],
+)
+def test_unknown_trouble_is_shown(where: str, line: str, name: str) -> None:
+    assert explained(where, line) == ("unclassified", [], [name])
+
+
+def test_lines_that_differ_in_numbers_only_are_one() -> None:
+    lines = [f"EXT4-fs error (device sda1): ext4_lookup:1855: inode #{number}: comm ruby: odd" for number in range(5)]
+    assert len(explained("kernel", *lines)[2]) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'FATAL:  password authentication failed for user "postgres"',
+        'FATAL:  no such thing as "\u202ex"',
+        "FATAL:  terminating connection due to administrator command",
+        "FATAL:  Verbindung wird abgebrochen aufgrund von Anweisung des Administrators",
+        "LOG:  checkpoint starting: time",
+    ],
+)
+def test_what_a_client_can_cause_is_not(line: str) -> None:
+    assert explained("postgres", NOW + line) == ("clear", [], [])
+
+
+def test_what_an_issue_that_was_found_has_a_weak_signature_for_is_its() -> None:
+    lines = ["NoMethodError: undefined method `url' for nil", "/home/mastodon/live/app/models/preview_card.rb:210:in `image'"]
+    verdict, found, unknown = explained("sidekiq", *(f"2024-01-01T00:00:00.000Z pid=1 tid=a WARN: {line}" for line in lines))
+    assert (verdict, found, unknown) == ("faults", ["app_bug_fixed_upstream"], [])
