@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import time
 import typing as t
 
@@ -24,6 +25,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
 )
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case, facts_of_log
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 OPTIONS: dict[str, t.Any] = {
     "log": {"type": "path"},
@@ -45,6 +47,8 @@ class ActionModule(PlayAction):
             raise _options.OptionError(
                 "name one log (log, or -e mastodon_log=FILE) or one file of cases (cases, -e mastodon_log_cases=FILE)"
             )
+        if options["version"] and re.search(r"\d\.\d", options["version"]) is None:
+            raise _options.OptionError(f'version "{clean_line(options["version"], 60)}" is none; write it as 4.3.2')
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         facts = _facts(options, _catalogue.signatures(catalogue))

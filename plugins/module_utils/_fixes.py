@@ -73,7 +73,7 @@ _OTHER = (
 # They know containers of a compose project, or have to do with the host alone. Whatever is not named here is refused, also a new fix.
 _OF_A_PROJECT = frozenset(("fix_media_permissions", "set_rails_env", "set_trusted_proxies", "reset_log_level",
                            "tune_concurrency", "convert_encoding", "repair_indexes", "let_redis_save", "fix_redis_policy", "cover_queues",
-                           "allow_writes", "set_stop_timeout"))
+                           "allow_writes", "set_stop_timeout", "open_home"))
 ALSO_IN_CONTAINERS = _OF_A_PROJECT | frozenset((
     "reclaim_disk", "add_swap", "sync_clock", "raise_proxy_timeouts", "enable_request_log", "migrate_database", "restart_services",
     "start_services"))

@@ -6,12 +6,28 @@
 from __future__ import annotations
 
 import calendar
+import codecs
 import re
 import time as clock
 
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 LIMIT = 8192  # characters of a line that are looked at
+
+
+def _latin1(error: UnicodeError) -> Tuple[str, int]:
+    """Letters that are no UTF-8 are Western European ones: PostgreSQL logs in the encoding of the cluster, which may be an old one."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(byte) for byte in error.object[error.start : error.end] if byte >= 0xA0), error.end
+
+
+codecs.register_error("fediops_latin1", _latin1)
+
+
+def decoded(line: bytes) -> str:
+    """A line as text, whatever is in it; controls of Latin-1 are left out."""
+    return line.decode("utf-8", "fediops_latin1")
 
 
 class Line(NamedTuple):

@@ -8,6 +8,7 @@ Not the C library's resolver: inside a container's files it would load the plug-
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -129,8 +130,11 @@ def _behind_name(answer: bytes, at: int) -> int:
     return at + 1
 
 
+_NO_SUCH_WAY = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EAFNOSUPPORT)
+
+
 def connect(addresses: list[str], port: int, seconds: Callable[[], float]) -> socket.socket:
-    """Connect to the first address that takes it; the OSError of the last when none does."""
+    """Connect to the first address that takes it; the most telling OSError when none does."""
     problem: OSError = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     for address in addresses:
         link = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -139,7 +143,9 @@ def connect(addresses: list[str], port: int, seconds: Callable[[], float]) -> so
             link.connect((address, port))
         except OSError as failure:
             link.close()
-            problem = failure
+            # Of addresses of a kind that is not in use here, as ::1 is not in most containers, the others tell more.
+            if isinstance(problem, socket.gaierror) or failure.errno not in _NO_SUCH_WAY:
+                problem = failure
             continue
         return link
     raise problem

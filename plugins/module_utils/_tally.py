@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions import Exceptions, job_of, trouble
 from ansible_collections.fediops.mastodon.plugins.module_utils._libraries import Libraries
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, decoded, month_epoch
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard, ours
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
@@ -102,7 +102,7 @@ class Tally:
                 self.jobs["done"] += 1
                 self.jobs["delivered"] += b"DeliveryWorker" in message
             return
-        self._line(origin, name, time, message.decode("utf-8", "ignore"), pid)
+        self._line(origin, name, time, decoded(message), pid)
 
     def _line(self, origin: str, name: str, time: float, text: str, pid: int) -> None:
         self.parsed(origin, name, time, parse(origin, text), pid)
@@ -266,4 +266,4 @@ def _request_text(line: Line) -> str:
 
 def text_of(message: bytes) -> str:
     """A line of a file as text, bounded."""
-    return message[: 2 * LIMIT].decode("utf-8", "ignore")
+    return decoded(message[: 2 * LIMIT])

@@ -85,6 +85,9 @@ def _judge_lines(issue: KnownIssue, facts: Facts) -> Judgement:
     """What the lines prove: the issue's own conditions for that, else any signature that is not weak."""
     if issue.noise or not (issue.signatures or issue.alone):
         return Judgement("not_applicable")
+    probe = branch(facts, "probes", "logs")
+    if probe.get("state") == "failed":
+        return Judgement("unknown", clean_line(probe.get("reason")))
     scope = Scope(facts, issue.id)
 
     def holds(expression: str) -> bool:

@@ -37,14 +37,15 @@ class Lines:
         self.truncated = ""
 
     def __iter__(self) -> t.Iterator[bytes]:
-        total = 0
+        total = cut = 0
         rest = b""
         try:
             for piece in _pieces(self._path):
                 total += len(piece)
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from (line[:LINE_BYTES] for line in whole)
-                rest = rest[:LINE_BYTES]
+                cut += sum(len(line) > LINE_BYTES for line in whole)
+                rest = rest[: LINE_BYTES + 1]
                 if total >= MAX_BYTES:
                     self.truncated = f"only the first {MAX_BYTES >> 20} MiB were read"
                     break
@@ -53,7 +54,11 @@ class Lines:
         except OSError as error:
             raise LogError(f"log {self._path} cannot be read: {error.strerror or error}") from None
         if rest:
-            yield rest
+            yield rest[:LINE_BYTES]
+            cut += len(rest) > LINE_BYTES
+        if cut:
+            told = f"of {cut} line{'s'[: cut > 1]} only the first {LINE_BYTES >> 10} KiB were read"
+            self.truncated = "; ".join(filter(None, (self.truncated, told)))
 
 
 def _pieces(path: pathlib.Path) -> t.Iterator[bytes]:

@@ -90,11 +90,17 @@ class Pasted:
         self._container = False
         self._logged = False  # lines of Sidekiq's log were among them, and not only what its pages show
         self._unit = ""
+        self._lines = self._strange = 0
+        self._wide = False
         # By commands, over several lines.
         self._printed: dict[str, Sidekiqmon | RedisCli | Ldd] = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}
         self._pages = SidekiqPages()
 
     def add(self, raw: bytes) -> None:
+        if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
+            self._wide, raw = True, raw[2:]
+        self._lines += bool(raw.strip())
+        self._strange += not self._wide and b"\0" in raw
         line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
         bare = _BARE.match(line.text) if not line.identifier else None
         if bare:
@@ -172,7 +178,8 @@ class Pasted:
         probes: dict[str, dict[str, t.Any]] = {
             subset: {"state": "skipped", "seconds": 0.0, "reason": "only log lines were given"} for subset in NAMES
         }
-        probes["logs"] = {"state": "ok", "seconds": 0.0, **({"reason": truncated} if truncated else {})}
+        reason = "; ".join(filter(None, (truncated, self._odd())))
+        probes["logs"] = {"state": "ok" if self._lines else "failed", "seconds": 0.0, **({"reason": reason} if reason else {})}
         logs = self._tally.result()
         del logs["_oom_kills"]
         return {
@@ -189,6 +196,12 @@ class Pasted:
                 **logs,
             },
         }
+
+    def _odd(self) -> str:
+        """Why next to nothing can be found in it, or empty."""
+        if not self._lines:
+            return "there is no line of text in it"
+        return f"{self._strange} of {self._lines} lines hold bytes that are no text" if self._strange else ""
 
 
 def _parts(line: Stripped) -> t.Iterator[Stripped]:

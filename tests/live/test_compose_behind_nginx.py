@@ -101,6 +101,20 @@ def test_a_proxy_that_is_not_trusted(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_a_closed_directory(server: Server, tmp_path: Path) -> None:
+    """Pages come from the container; the uploads that nginx itself serves do not come any more."""
+    server.run(f"chmod 750 {DIRECTORY}")
+    for _time in range(6):
+        assert server.get_page("/system/a.png").status != 200
+    host, output = diagnosed(server, tmp_path / "planted")
+    assert roots(host) == ["nginx_home_permissions"], output[-3000:]
+    host = cured(server, tmp_path)
+    assert server.run(["stat", "-c", "%a", DIRECTORY, f"{DIRECTORY}/.env.production"]).out.split() == ["751", "600"]
+    rolled_back(server, tmp_path, host)
+    assert server.run(["stat", "-c", "%a", DIRECTORY]).out.strip() == "750"
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(("service", "cause"), [("streaming", "streaming_down"), ("web", "web_down_502"), ("db", "db_connection_refused")])
 def test_a_stopped_container(server: Server, service: str, cause: str, tmp_path: Path) -> None:
     server.compose("stop", service)

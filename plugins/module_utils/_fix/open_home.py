@@ -25,10 +25,10 @@ def fix(change: Change) -> None:
     shut = proxy_site.closed(change.host, user, path)
     if not shut:
         return
-    owner = change.owner()
+    owner = _holder(change)
     groups = frozenset(os.getgrouplist(user.user, user.gid))
     for folder in shut:
-        _demand_ours(folder, owner, user)
+        _demand_ours(change, folder, owner, user)
     _keep_secrets(change, owner, user, groups)
     for folder in shut:
         status = os.lstat(folder)
@@ -58,9 +58,19 @@ def _who_and_where(change: Change) -> tuple[Owner, str]:
     return user, os.path.realpath(path)
 
 
-def _demand_ours(folder: str, owner: Owner, user: Owner) -> None:
+def _holder(change: Change) -> Owner:
+    """Whose the directories are: of him that Mastodon runs as, or where a container does that, of him that has the compose project."""
+    if change.install.get("deployment") != "docker":
+        return change.owner()
+    status = os.lstat(str(change.install["root"]))
+    return change.host.user(status.st_uid) or Owner(str(status.st_uid), status.st_uid, status.st_gid, "/", "")
+
+
+def _demand_ours(change: Change, folder: str, owner: Owner, user: Owner) -> None:
     status = os.lstat(folder)
-    if status.st_uid != owner.uid:
+    root = os.path.realpath(str(change.install["root"]))
+    outside = owner.uid == 0 and not (folder + "/").startswith(root + "/")  # root's are also /root and the like
+    if status.st_uid != owner.uid or outside:
         raise Refused("%s, which %s may not enter, is not %s's; if it may pass there: chmod o+x %s" % (
             folder, user.user, owner.user, folder))
     try:

@@ -32,12 +32,21 @@ def full(path: Path) -> tuple[int, str]:
     return facts["logs"]["signatures"].get("disk_full.no_space", {"count": 0})["count"], facts["probes"]["logs"].get("reason", "")
 
 
-@pytest.mark.parametrize("junk", [os.urandom(1_000_000), b"\xff\xfe\xfa\n" * 50_000, b"\0" * 1_000_000, b"\x1b]0;" * 100_000])
+@pytest.mark.parametrize(
+    ("junk", "told"),
+    [
+        (os.urandom(1_000_000), "hold bytes that are no text"),
+        (b"\xff\xfe\xfa\n" * 50_000, ""),  # may be letters of Latin-1
+        (b"\0" * 1_000_000, "1 of 3 lines hold bytes that are no text"),
+        (b"\x1b]0;" * 100_000, "of 1 line only the first 32 KiB were read"),
+    ],
+)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
-def test_bytes_that_are_no_text_hide_no_line(tmp_path: Path, junk: bytes, pack: Callable[[bytes], bytes]) -> None:
+def test_bytes_that_are_no_text_hide_no_line(tmp_path: Path, junk: bytes, told: str, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "log"
     path.write_bytes(pack(FULL + junk + b"\n" + FULL))
-    assert full(path) == (2, "")
+    count, reason = full(path)
+    assert count == 2 and told in reason and bool(told) == bool(reason), reason
 
 
 def test_a_line_of_200_megabytes_takes_no_memory(tmp_path: Path) -> None:
@@ -47,7 +56,7 @@ def test_a_line_of_200_megabytes_takes_no_memory(tmp_path: Path) -> None:
         file.seek(200_000_000, os.SEEK_CUR)  # a hole: NUL bytes that take no room
         file.write(b"\n" + FULL)
     tracemalloc.start()
-    assert full(path) == (2, "")
+    assert full(path) == (2, "of 1 line only the first 32 KiB were read; 1 of 3 lines hold bytes that are no text")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
 
@@ -77,7 +86,8 @@ def test_a_gzip_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(_log_file, "MAX_BYTES", 3 << 20)
     path = tmp_path / "log.gz"
     path.write_bytes(gzip.compress(FULL + b"\0" * 50_000_000))
-    assert full(path) == (1, "only the first 3 MiB were read")
+    count, reason = full(path)
+    assert count == 1 and reason.startswith("only the first 3 MiB were read; ")
 
 
 def test_times_that_run_backwards_lose_no_line(tmp_path: Path) -> None:
@@ -97,3 +107,32 @@ def test_nothing_but_different_errors_is_still_a_small_result(tmp_path: Path) ->
     facts = facts_of_log(lines, "log", SIGNATURES, "web")
     assert facts["logs"]["exceptions_other"] > 4000 and len(json.dumps(facts)) < 200_000
     assert max(map(len, Lines(path))) <= LINE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "there is no line of text in it"),
+        (b"\n \n", "there is no line of text in it"),
+        (b"\0\1\2\n" * 3 + FULL, "3 of 4 lines hold bytes that are no text"),
+        (b"x" * 100_000 + b"\n" + FULL, "of 1 line only the first 32 KiB were read"),
+        (FULL + b"y" * 2_000_000, "of 1 line only the first 32 KiB were read"),
+        (FULL.decode().encode("utf-16"), ""),
+        (FULL, ""),
+    ],
+)
+def test_what_was_not_read_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "odd.log"
+    path.write_bytes(content)
+    facts = facts_of_log(Lines(path), "log", SIGNATURES, "database")
+    assert facts["probes"]["logs"].get("reason", "") == reason
+    assert facts["probes"]["logs"]["state"] == ("ok" if b"No" in content or b"N\0o" in content else "failed")
+    assert ("disk_full.no_space" in facts["logs"]["signatures"]) == (facts["probes"]["logs"]["state"] == "ok")
+
+
+def test_letters_of_latin_1_are_read_and_its_controls_are_not(tmp_path: Path) -> None:
+    signatures = {"db_auth_failed.french": {"in": ["database"], "match": "échouée pour l.utilisateur « masto"}}
+    path = tmp_path / "latin1.log"
+    path.write_bytes("2026-01-02 03:04:05 UTC [1] FATAL:  échouée pour l'utilisateur « \x9bmasto »\n".encode("latin-1"))
+    sample = facts_of_log(Lines(path), "log", signatures, "database")["logs"]["signatures"]["db_auth_failed.french"]["samples"][0]["text"]
+    assert "\x9b" not in sample and "« masto »" in sample
