@@ -21,13 +21,27 @@ class Split(NamedTuple):
     worker: Box
     stores: Box
 
-    def diagnose(self, folder: Path, *arguments: str | Path, playbook: str = "diagnose.yml") -> tuple[dict[str, Any], str]:
-        """The diagnosis of all three and all that was printed."""
-        given = ["-i", inventory(folder, *self), "-e", f"mastodon_report_dir={folder / 'report'}", *arguments]
+    def diagnose(
+        self, folder: Path, *arguments: str | Path, playbook: str = "diagnose.yml", also: tuple[Box, ...] = ()
+    ) -> tuple[dict[str, Any], str]:
+        """The diagnosis of all three, and of others of the instance, and all that was printed."""
+        given = ["-i", inventory(folder, *self, *also), "-e", f"mastodon_report_dir={folder / 'report'}", *arguments]
         done = ansible(ROOT / "playbooks" / playbook, *given, timeout=600)
         report = folder / "report" / "diagnosis.json"
         assert report.exists(), done.stdout
         return json.loads(report.read_text()), done.stdout
+
+
+def roots(diagnosis: dict[str, Any]) -> list[tuple[str, str]]:
+    """(where, id) of every root cause; "fleet" for what is between hosts."""
+    found = [(name, each) for name, host in diagnosis["hosts"].items() for each in host["findings"]]
+    found += [("fleet", each) for each in diagnosis["fleet"]["findings"]]
+    return sorted((name, each["id"]) for name, each in found if each["rank"] == 1)
+
+
+def caused(diagnosis: dict[str, Any], box: Box) -> dict[str, str]:
+    """What is found on a host and by what it is explained."""
+    return {each["id"]: each["explained_by"] for each in diagnosis["hosts"][box.name]["findings"]}
 
 
 def off(box: Box, *units: str) -> None:

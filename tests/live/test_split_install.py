@@ -15,21 +15,9 @@ from typing import Any
 import pytest
 
 from live import Box, preloaded
-from split import Split, started
+from split import Split, caused, roots, started
 
 LIVE = "/home/mastodon/live"
-
-
-def roots(diagnosis: dict[str, Any]) -> list[tuple[str, str]]:
-    """(where, id) of every root cause; "fleet" for what is between hosts."""
-    found = [(name, each) for name, host in diagnosis["hosts"].items() for each in host["findings"]]
-    found += [("fleet", each) for each in diagnosis["fleet"]["findings"]]
-    return sorted((name, each["id"]) for name, each in found if each["rank"] == 1)
-
-
-def caused(diagnosis: dict[str, Any], box: Box) -> dict[str, str]:
-    """What is found on a host and by what it is explained."""
-    return {each["id"]: each["explained_by"] for each in diagnosis["hosts"][box.name]["findings"]}
 
 
 def settled(box: Box) -> None:

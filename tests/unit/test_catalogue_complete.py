@@ -37,7 +37,7 @@ def test_the_documentation_has_a_row_for_each() -> None:
 
 # What the testbed cannot be made to have.
 CANNOT_BE_PLANTED = {
-    "clock_skew": "a container has no clock of its own",
+    "clock_skew": "a container has no clock of its own; tests/live/test_clock.py plants it on a virtual machine",
     "elasticsearch_incompatible": "Debian has no search server",
     "redis_too_old": "Debian has no Redis older than what the releases of the testbed want",
 }

@@ -54,7 +54,7 @@ def _who_and_where(change: Change) -> tuple[Owner, str]:
     user = proxy_site.worker(change.host, change.install, root)
     if not path or user is None:
         raise Refused("nginx of this host serves no files of %s, or it is not known as whom; namei -l on its path shows what is closed" % (
-            change.install.get("root") or "a checkout"))
+            proxy_site.checkout_of(change.install) or "a checkout"))
     return user, os.path.realpath(path)
 
 
@@ -62,13 +62,13 @@ def _holder(change: Change) -> Owner:
     """Whose the directories are: of him that Mastodon runs as, or where a container does that, of him that has the compose project."""
     if change.install.get("deployment") != "docker":
         return change.owner()
-    status = os.lstat(str(change.install["root"]))
+    status = os.lstat(proxy_site.checkout_of(change.install))
     return change.host.user(status.st_uid) or Owner(str(status.st_uid), status.st_uid, status.st_gid, "/", "")
 
 
 def _demand_ours(change: Change, folder: str, owner: Owner, user: Owner) -> None:
     status = os.lstat(folder)
-    root = os.path.realpath(str(change.install["root"]))
+    root = os.path.realpath(proxy_site.checkout_of(change.install))
     outside = owner.uid == 0 and not (folder + "/").startswith(root + "/")  # root's are also /root and the like
     if status.st_uid != owner.uid or outside:
         raise Refused("%s, which %s may not enter, is not %s's; if it may pass there: chmod o+x %s" % (
@@ -82,7 +82,7 @@ def _demand_ours(change: Change, folder: str, owner: Owner, user: Owner) -> None
 
 
 def _secret_files(change: Change) -> list[str]:
-    root = str(change.install.get("root") or "")
+    root = proxy_site.checkout_of(change.install)
     return [root + "/" + name for name in sorted(change.host.names(root)) if name.startswith(".env") and name != ".env.production.sample"
             and stat.S_ISREG(getattr(change.host.stat(root + "/" + name, follow=False), "st_mode", 0))]
 

@@ -104,9 +104,15 @@ def closed(host: Host, user: Owner, path: str) -> list[str]:
     return [first, *(each for each, status in behind if status is not None and not _mode_lets_in(user, groups, status))]
 
 
+def checkout_of(install: Mapping[str, Any]) -> str:
+    """The folder of this host that has Mastodon's files: the checkout, or the directory of the compose project with its volumes."""
+    compose = install.get("compose")
+    return str((compose["directory"] if compose else install.get("root")) or "").rstrip("/")
+
+
 def public_of(install: Mapping[str, Any], ours: Sequence[Statement]) -> str:
     """The folder of static files that nginx serves from the checkout, "" when it serves none."""
-    checkout = str(install.get("root") or "")
+    checkout = checkout_of(install)
     roots = [each.value.rstrip("/") for server in ours for each in server.walk() if each.name == "root"]
     return next((path for path in roots if checkout and (path + "/").startswith(checkout + "/")), "")
 
