@@ -164,8 +164,9 @@ def _container(ground: dict[str, Any]) -> dict[str, Any]:
 
 def _why_skipped(ground: dict[str, Any], first: Outcome) -> Callable[[str], str]:
     def reason(name: str) -> str:
-        # The logs of a host that has only the database of a Mastodon, say, tell why that is down.
-        if name in NEEDS_NO_MASTODON or (name == "logs" and ground["roles"] and not ground["found"]):
+        # The logs of a host that has only the database of a Mastodon, say, tell why that is down; nginx can be on a host of its own.
+        bare = bool(ground["roles"]) and not ground["found"]
+        if name in NEEDS_NO_MASTODON or bare and (name == "logs" or (name == "proxy" and "proxy" in ground["roles"])):
             return ""
         if first.state != "ok":
             return "the install could not be found: %s" % first.reason

@@ -77,7 +77,7 @@ class Links:
     def _reaches(self, cause: Node, effect: Node) -> bool:
         """Whether what is found at one place can be the cause of what is found at another that is near.
 
-        On another host: when that host serves what the effect or the cause is about (database, Redis, web, streaming) to it.
+        On another host: when that host serves what the effect or the cause is about (database, Redis, web, streaming, Sidekiq) to it.
         """
         (place, name), (other, target) = cause, effect
         if place == other:

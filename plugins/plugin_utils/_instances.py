@@ -59,7 +59,9 @@ class Instances:
         return [other for other in dict.fromkeys(name for number in self._of[host] for name in self.all[number].hosts) if other != host]
 
     def serves(self, host: str, other: str, what: str) -> bool:
-        """Whether `other` uses the database, the Redis, the web or the streaming server of `host`."""
+        """Whether `other` uses the database, the Redis, the web or the streaming server of `host`, or has its jobs done there."""
+        if what == "sidekiq":
+            return host != other and what in self._roles[host] and what not in self._roles[other] and self.together(host, other)
         if what not in USED or host == other or what not in self._roles[host] or not self.together(host, other):
             return False
         if (other, what) not in self._servers:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 
 from collections.abc import Callable, Iterator
@@ -39,6 +40,13 @@ def restarted(box: Box) -> None:
     box.run(f"systemctl restart $({listed})", check=False)
 
 
+def forgotten(*boxes: Box) -> None:
+    """What earlier faults left in the logs: an hour of it would count."""
+    for box in boxes:
+        box.run("journalctl --rotate; journalctl --vacuum-time=1s")
+        box.run("truncate -s 0 /var/log/nginx/*.log /var/log/redis/*.log /var/log/postgresql/*.log", check=False)
+
+
 @contextlib.contextmanager
 def full_database_disk(hosts: Split) -> Iterator[None]:
     folder, stores = "/var/lib/postgresql", hosts.stores
@@ -50,10 +58,11 @@ def full_database_disk(hosts: Split) -> Iterator[None]:
     restarted(hosts.web)
     restarted(hosts.worker)
     hosts.web.accepts_posts()
-    stores.run(f"dd if=/dev/zero of={folder}/filler bs=64k; true")
-    filler = "CREATE TABLE filler AS SELECT repeat('x', 2000) FROM generate_series(1, 100000)"
-    stores.run(f'psql -XAtq -d mastodon_production -c "{filler}"', user="postgres", check=False)
-    used(hosts)
+    # No room between the rows either.
+    stores.run('psql -XAtq -d mastodon_production -c "VACUUM FULL"', user="postgres")
+    stores.run(f"dd if=/dev/zero of={folder}/filler bs=64k; dd if=/dev/zero of={folder}/filler2 bs=1 count=8192; true")
+    for _each in range(40):
+        hosts.web.post(secrets.token_hex(240), timeout=20)
     try:
         yield
     finally:
@@ -107,14 +116,14 @@ def expired_certificate(hosts: Split, folder: Path) -> Iterator[None]:
         hosts.web.run(f"rm -r {live}; mv {live}.aside {live}; systemctl reload nginx")
 
 
-# The cause, the host it is to be named at, how it gets there.
+# The cause, the host it is to be named at (a setting of a Redis that several use: one of those), how it gets there.
 FAULTS: dict[str, tuple[str, str, Callable[[Split, Path], contextlib.AbstractContextManager[None]]]] = {
     "the disk of the database is full": ("disk_full", "stores", lambda hosts, _folder: full_database_disk(hosts)),
     "Redis was made a replica": (
-        "redis_readonly", "stores", lambda hosts, _folder: redis_says(hosts, "replicaof 192.0.2.1 6379", "redis-cli replicaof no one"),
+        "redis_readonly", "web", lambda hosts, _folder: redis_says(hosts, "replicaof 192.0.2.1 6379", "redis-cli replicaof no one"),
     ),
     "Redis throws keys away": (
-        "redis_eviction_policy", "stores",
+        "redis_eviction_policy", "web",
         lambda hosts, _folder: redis_says(
             hosts, "config set maxmemory 200mb maxmemory-policy allkeys-lru", "redis-cli config set maxmemory 0 maxmemory-policy noeviction"
         ),
@@ -138,6 +147,7 @@ def test_a_fault_is_named_where_it_is(hosts: Split, fault: str, tmp_path: Path) 
         for box in (hosts.web, hosts.worker):
             restarted(box)
         hosts.web.accepts_posts()
+        forgotten(*hosts)
     assert roots(diagnosis) == [(getattr(hosts, where).name, cause)], output[-6000:]
     if where == "stores" and cause == "disk_full":
         assert "web_errors_5xx" in caused(diagnosis, hosts.web), output[-6000:]
@@ -152,18 +162,21 @@ def front(hosts: Split) -> Iterator[Box]:
         off(box, "mastodon-web", "mastodon-sidekiq", *streaming, "redis-server", "postgresql")
         box.drop_stores()
         box.run("rm -rf /etc/systemd/system/mastodon-*; systemctl daemon-reload; systemctl reset-failed")
-        hosts.web.set_env(BIND="0.0.0.0", TRUSTED_PROXY_IP=f"{box.address},127.0.0.1")
-        hosts.web.run("systemctl restart mastodon-web")
+        hosts.web.set_env(TRUSTED_PROXY_IP=f"{box.address},127.0.0.1")
+        drop_in = "/run/systemd/system/mastodon-web.service.d/bind.conf"
+        hosts.web.put(drop_in, "[Service]\nEnvironment=BIND=0.0.0.0\n")
+        hosts.web.run("systemctl daemon-reload; systemctl restart mastodon-web")
         servers = f"-e 's/127.0.0.1:3000/{hosts.web.address}:3000/' -e 's/127.0.0.1:4000/{hosts.worker.address}:4000/'"
         box.run(f"mkdir -p /srv/public; mv {LIVE}/public/* /srv/public; rm -rf /home/mastodon; chmod -R a+rX /srv/public")
         box.run(f"grep -rlE '127.0.0.1:[34]000|{LIVE}' /etc/nginx | xargs sed -i {servers} -e 's#{LIVE}/public#/srv/public#'")
         box.run("systemctl restart nginx")
         hosts.web.accepts_posts()
+        forgotten(*hosts, box)
         try:
             yield box
         finally:
-            hosts.web.set_env(BIND=None, TRUSTED_PROXY_IP=None)
-            hosts.web.run("systemctl restart mastodon-web")
+            hosts.web.set_env(TRUSTED_PROXY_IP=None)
+            hosts.web.run(f"rm {drop_in}; systemctl daemon-reload; systemctl restart mastodon-web")
 
 
 def test_a_proxy_of_its_own(hosts: Split, front: Box, tmp_path: Path) -> None:
@@ -179,6 +192,7 @@ def test_a_proxy_of_its_own(hosts: Split, front: Box, tmp_path: Path) -> None:
     assert roots(diagnosis) == [(hosts.web.name, "web_down_502")], output[-6000:]
     hosts.web.run("systemctl start mastodon-web")
     hosts.web.accepts_posts()
+    forgotten(*hosts, front)
 
     plant(front, tmp_path / "plant", "certificate_expired")
     diagnosis, output = hosts.diagnose(tmp_path, also=(front,))

@@ -42,6 +42,11 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
         return facts
     root = _configured(host)
     ours = mastodon_servers(root, install)
+    if install.get("found") is False:
+        # A proxy of its own may stand before other things, too, or before nothing of Mastodon's.
+        ours = [server for server in ours if any(is_streaming(each) for each in passes([server]))]
+        if not ours:
+            return facts
     web = [each for each in passes(ours) if not is_streaming(each)]
     streaming = [each for each in passes(ours) if is_streaming(each)]
     for name in ("read_timeout_seconds", "send_timeout_seconds"):

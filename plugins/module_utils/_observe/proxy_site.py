@@ -157,8 +157,9 @@ def _certificate(host: Host, install: Mapping[str, Any], ours: Sequence[Statemen
             continue
         facts: dict[str, Any] = {"path": files[0]}
         der = first_of(host.maybe(files[0], MAX_CERTIFICATE_BYTES) or "")
+        domain = str(install.get("domain") or next((word for each in server.own("server_name") for word in each.words[1:]), ""))
         moments = {"expires_epoch": expires_epoch(der) if der else None,
-                   "served_expires_epoch": _served(host, ports[0].value, str(install.get("domain") or ""))}
+                   "served_expires_epoch": _served(host, ports[0].value, domain if domain[:1].isalnum() else "")}
         facts.update((key, moment) for key, moment in moments.items() if moment is not None)
         return facts
     return {}
