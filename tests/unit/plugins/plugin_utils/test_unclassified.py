@@ -53,6 +53,7 @@ def test_lines_that_differ_in_numbers_only_are_one() -> None:
         'FATAL:  no such thing as "\u202ex"',
         "FATAL:  terminating connection due to administrator command",
         "FATAL:  Verbindung wird abgebrochen aufgrund von Anweisung des Administrators",
+        "FATAL:  le système de bases de données démarre",
         "LOG:  checkpoint starting: time",
     ],
 )
