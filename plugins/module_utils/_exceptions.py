@@ -25,7 +25,7 @@ _KERNEL_TROUBLE = re.compile(
 )
 # Of a connection, or of a name that a client gave: anybody can cause those. Also that the system starts or stops.
 _OF_A_CLIENT = re.compile(
-    r'["«„“「]|(?i:connect|connexion|verbindung|conex|соединени|подключени|接続|连接|연결|startup packet|frontend'
+    r'["«\u201e\u201c「]|(?i:connect|connexion|verbindung|conex|соединени|подключени|接続|连接|연결|startup packet|frontend'
     r"|database system|datenbanksystem|système de bases? de|sistema de base|sistema di database|система баз"
     r"|データベースシステム|데이터베이스 시스템|数据库系统)"
 )
