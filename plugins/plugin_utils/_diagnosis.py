@@ -341,7 +341,6 @@ def _classified(entry: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[
     return any(name in found or issue is not None and (issue.noise or signature in issue.strong) for issue, name, signature in issues)
 
 
-
 def _unseen(reason: str) -> Diagnosis:
     unknown = [{"id": "host", "reason": clean_line(reason, 1000) or "no facts, and no reason was given"}]
     return {"verdict": "incomplete", "checked": 0, "findings": [], "unknown": unknown, "waived": [], "passed": [], "probes": {}}
