@@ -48,7 +48,7 @@ class ActionModule(PlayAction):
                 "name one log (log, or -e mastodon_log=FILE) or one file of cases (cases, -e mastodon_log_cases=FILE)"
             )
         if options["version"] and re.search(r"\d\.\d", options["version"]) is None:
-            raise _options.OptionError(f'version "{clean_line(options["version"], 60)}" is none; write it as 4.3.2')
+            raise _options.OptionError(f'version "{clean_line(options["version"], 60)}" is no version; write it as 4.3.2')
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         facts = _facts(options, _catalogue.signatures(catalogue))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 A, AAAA = 1, 28
+_NO_SUCH_WAY = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EAFNOSUPPORT)
 _TRIES_SECONDS = (1.0, 2.0)
 _NAME = re.compile(r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$")
 
@@ -128,9 +129,6 @@ def _behind_name(answer: bytes, at: int) -> int:
             return at + 2
         at += answer[at] + 1
     return at + 1
-
-
-_NO_SUCH_WAY = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EAFNOSUPPORT)
 
 
 def connect(addresses: list[str], port: int, seconds: Callable[[], float]) -> socket.socket:

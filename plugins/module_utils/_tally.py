@@ -242,7 +242,6 @@ class Tally:
             told = {"class": entry["class"], "message": entry["message"]}
             named = Line("exception", f"{entry['class']}: {entry['message']}", "error", fields=told)
             entry["signatures"] = self.matcher.match(entry["origin"], heard(entry["origin"], named))
-            entry["known"] = bool(entry["signatures"])
         return {
             "requests": {**self.requests.result(), **self.traffic.requests()},
             "rate_limits": self.traffic.limits(),

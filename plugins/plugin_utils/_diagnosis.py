@@ -325,7 +325,7 @@ def _unclassified(facts: Facts, catalogue: t.Mapping[str, KnownIssue], found: se
     """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found."""
     told = []
     for entry in entries(branch(facts, "logs").get("exceptions"))[:_MOST_UNCLASSIFIED]:
-        if isinstance(entry, dict) and entry.get("known") is not None and not _classified(entry, catalogue, found):
+        if isinstance(entry, dict) and isinstance(entry.get("signatures"), list) and not _classified(entry, catalogue, found):
             kept = {key: clean_line(entry[key]) for key in ("class", "frame", "origin", "message") if entry.get(key)}
             count = entry.get("count")
             ids = [clean_line(one, 64) for one in entries(entry.get("request_ids"))[:3]]
@@ -334,9 +334,7 @@ def _unclassified(facts: Facts, catalogue: t.Mapping[str, KnownIssue], found: se
 
 
 def _classified(entry: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[str]) -> bool:
-    fitting = [clean_line(key, 200).partition(".") for key in entries(entry.get("signatures"))]
-    if not fitting:
-        return entry["known"] is True
+    fitting = [clean_line(key, 200).partition(".") for key in entries(entry["signatures"])]
     issues = [(catalogue.get(name), name, signature) for name, _dot, signature in fitting]
     return any(name in found or issue is not None and (issue.noise or signature in issue.strong) for issue, name, signature in issues)
 

@@ -101,11 +101,13 @@ def another_major_version(project: Project) -> Iterator[None]:
 @contextlib.contextmanager
 def a_crash(project: Project) -> Iterator[None]:
     connected = "SELECT pid FROM pg_stat_activity WHERE datname = 'mastodon_production' AND pid <> pg_backend_pid() LIMIT 1"
-    project.run("db", "sh", "-c", f"kill -SEGV {project.run('db', *DATABASE, connected).strip()}")
-    used(project)
-    yield
-    project.compose("up", "-d", "--force-recreate", "db", *APP)
-    project.ready()
+    try:
+        project.run("db", "sh", "-c", f"kill -SEGV {project.run('db', *DATABASE, connected).strip()}")
+        used(project)
+        yield
+    finally:
+        project.compose("up", "-d", "--force-recreate", "db", *APP)
+        project.ready()
 
 
 @contextlib.contextmanager
@@ -153,7 +155,7 @@ FAULTS: dict[str, tuple[str, Planted]] = {
     "a crash": ("postgres_crash", a_crash),
     "a held table": ("db_slow", a_held_table),
 }  # fmt: skip
-# What those releases do not know.
+# The releases before know none of it: there the same is no fault.
 SINCE_4_3 = {
     "no keys for columns": (
         "encryption_keys_missing",
@@ -167,10 +169,7 @@ SINCE_4_3 = {
 @pytest.mark.parametrize("fault", [*FAULTS, *SINCE_4_3])
 def test_a_fault_is_named_first_and_alone(project: Project, fault: str, tmp_path: Path) -> None:
     cause, planted = {**FAULTS, **SINCE_4_3}[fault]
-    if fault in SINCE_4_3 and project.suite != "trixie":
-        host, _output = played(project, tmp_path)
-        assert roots(host) == [], "there is no such fault in this release"
-        return
+    known = fault not in SINCE_4_3 or project.suite == "trixie"
     with planted(project):
         host, output = played(project, tmp_path)
-        assert roots(host) == [cause], told(host) + output[-2000:]
+        assert roots(host) == ([cause] if known else []), told(host) + output[-2000:]

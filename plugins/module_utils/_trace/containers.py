@@ -10,6 +10,7 @@ import time as clock
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import decoded
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import container_logs
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
@@ -57,4 +58,4 @@ def _span(engine: Engine, unit: Mapping[str, Any], span: Span, deadline: float, 
 
 
 def _record(unit: Mapping[str, Any], when: float, line: bytes) -> Record:
-    return Record(when, str(unit["role"]), str(unit["name"]), 0, line.decode("utf-8", "ignore"))
+    return Record(when, str(unit["role"]), str(unit["name"]), 0, decoded(line))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.fediops.mastodon.plugins.module_utils import _journal
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import decoded
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import PARSERS
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.backwards import backwards
 from ansible_collections.fediops.mastodon.plugins.module_utils._trace.record import MOST_HITS, Record, Source, Span
@@ -101,7 +102,7 @@ def _holding(data: bytes, needles: Sequence[bytes], units: Mapping[str, str]) ->
 def _record(entry: _journal.Entry, units: Mapping[str, str]) -> Record:
     origin = "kernel" if entry.transport == "kernel" else "system" if entry.about else units.get(entry.unit, "system")
     name = "kernel" if origin == "kernel" else entry.unit
-    return Record(entry.time, origin if origin in PARSERS else "system", name, entry.pid, entry.message.decode("utf-8", "ignore"))
+    return Record(entry.time, origin if origin in PARSERS else "system", name, entry.pid, decoded(entry.message))
 
 
 def _close(stream: Any) -> None:

@@ -77,6 +77,7 @@ def test_every_case_is_a_host(tmp_path):
         ((), "name one log (log, or -e mastodon_log=FILE)"),
         (("-e", "mastodon_log=none.log"), "none.log"),
         (("-e", "mastodon_log=some.log", "-e", "mastodon_log_origin=mail"), "value of log_origin must be one of: auto, web,"),
+        (("-e", "mastodon_log=some.log", "-e", "mastodon_version=abc"), 'version "abc" is no version; write it as 4.3.2'),
     ],
 )
 def test_what_cannot_be_explained_is_said_in_a_sentence(tmp_path, arguments, sentence):
@@ -84,3 +85,13 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(tmp_path, arguments, sen
     done = explain(tmp_path, *arguments)
     assert done.returncode != 0 and sentence in done.stdout, done.stdout
     assert not (tmp_path / "mastodon-report").exists()
+
+
+def test_waivers_from_a_directory(tmp_path):
+    (tmp_path / "some.log").write_text(STOPPED, encoding="utf-8")
+    (tmp_path / "waivers").mkdir()
+    (tmp_path / "waivers" / "ours.yml").write_text("- {id: sidekiq_not_running, reason: moved, until: 2100-01-01}\n", encoding="utf-8")
+    done = explain(tmp_path, "-e", "mastodon_log=some.log", "-e", json.dumps({"mastodon_waivers_dirs": [str(tmp_path / "waivers")]}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    host = told_of(tmp_path)["hosts"]["some.log"]
+    assert host["verdict"] == "clear" and [each["reason"] for each in host["waived"]] == ["moved"]

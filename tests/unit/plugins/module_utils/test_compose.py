@@ -287,3 +287,17 @@ def test_answers_of_a_name_server() -> None:
     for cut in range(len(whole)):
         assert _resolver._addresses(whole[:cut], _resolver.A) == []
     assert _resolver._addresses(head + b"\xc0" * 64, _resolver.A) == []
+
+
+@pytest.mark.parametrize("order", [("127.0.0.1", "224.0.0.1"), ("224.0.0.1", "127.0.0.1")])
+def test_who_refused_tells_more_than_an_address_without_a_way(order: tuple[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with _resolver.connect(["224.0.0.1", "127.0.0.1"], port, lambda: 5.0) as link:
+            assert link.getpeername() == ("127.0.0.1", port)
+    with pytest.raises(ConnectionRefusedError):
+        _resolver.connect([*order], port, lambda: 5.0)
+    with pytest.raises(OSError, match="unreachable"):
+        _resolver.connect(["224.0.0.1"], port, lambda: 5.0)
+    with pytest.raises(socket.gaierror):
+        _resolver.connect([], port, lambda: 5.0)

@@ -73,3 +73,14 @@ def test_a_socket_without_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert proxy.logs_of(host, INSTALL) == {"names": {"mastodon.example"}, "upstreams": {"/run/puma.sock"}, "error": ["/a.log"],
                                             "access": ["/var/log/nginx/access.log"]}  # fmt: skip
     assert proxy.logs_of(host, {**INSTALL, "domain": "other", "root": ""}) is not None  # the only block that passes requests on
+
+
+@pytest.mark.parametrize(("site", "known"), [(SITE % "", True), (OTHER, False)])
+def test_a_proxy_on_a_host_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, known: bool) -> None:
+    """It may as well stand before something else: only what has a streaming server behind it is Mastodon's."""
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "one").write_text(site)
+    (tmp_path / "nginx.conf").write_text(MAIN % tmp_path)
+    monkeypatch.setattr(proxy, "MAIN_FILE", str(tmp_path / "nginx.conf"))
+    facts = proxy.observe(Host(time.monotonic() + 5), {"found": False, "units": [NGINX], "roles": ["proxy"]})
+    assert (facts["kind"], facts.get("upstream_streaming")) == ("nginx", ["127.0.0.1:4000", "127.0.0.1:4001"] if known else None)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import types
+
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import _certifica
 from ansible_collections.fediops.mastodon.plugins.module_utils._change import run
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
-from ansible_collections.fediops.mastodon.plugins.module_utils._fix import set_trusted_proxies
+from ansible_collections.fediops.mastodon.plugins.module_utils._fix import open_home, set_trusted_proxies
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import Owner
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import proxy_site
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import this_host, trusted_proxies
 
+ROOT, NGINX = Owner("root", 0, 0, "/root", ""), Owner("www-data", 33, 33, "/", "")
 # Made by openssl; the second is valid until after 2049, which is written in another way.
 EXPIRED = """-----BEGIN CERTIFICATE-----
 MIIBFzCBvgIBATAKBggqhkjOPQQDAjAYMRYwFAYDVQQDDA1tYXN0b2Rvbi50ZXN0
@@ -119,3 +124,30 @@ def test_this_host_is_added_to_the_trusted_proxies(tmp_path: Path) -> None:
     assert (text, change.asked.restart) == ("", [])
     with pytest.raises(Refused, match="no address"):
         planned(tmp_path, "balancer")
+
+
+@pytest.mark.parametrize(
+    ("install", "folder"),
+    [({"root": "/srv/live/"}, "/srv/live"), ({"root": "/opt/mastodon", "compose": {"directory": "/srv/social"}}, "/srv/social"), ({}, "")],
+)
+def test_where_the_files_of_this_host_are(install: dict[str, Any], folder: str) -> None:
+    assert proxy_site.checkout_of(install) == folder
+    ours = _nginx.load("/x", lambda _path: "server { root /srv/social/public; } server { root /srv/live/public; }", lambda _pattern: []).body
+    assert proxy_site.public_of(install, ours) == (folder + "/public" if folder else "")
+
+
+@pytest.mark.parametrize(("closed", "refused"), [("", True), ("live", False)])
+def test_of_roots_directories_only_the_projects_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, refused: bool) -> None:
+    """A compose project below /root: what else is in there is nobody's business."""
+    root, here = tmp_path / "live", os.lstat(tmp_path)
+    root.mkdir()
+    monkeypatch.setattr(os, "lstat", lambda _path: types.SimpleNamespace(st_uid=0, st_gid=0, st_mode=here.st_mode))
+    install = {"deployment": "docker", "compose": {"directory": str(root)}}
+    change = types.SimpleNamespace(install=install, host=types.SimpleNamespace(user=lambda _uid: ROOT))
+    owner = open_home._holder(change)  # type: ignore[arg-type]
+    assert owner == ROOT
+    if refused:
+        with pytest.raises(Refused, match="is not root's"):
+            open_home._demand_ours(change, str(tmp_path / closed), owner, NGINX)  # type: ignore[arg-type]
+    else:
+        open_home._demand_ours(change, str(tmp_path / closed), owner, NGINX)  # type: ignore[arg-type]

@@ -131,3 +131,11 @@ def test_strangers_facts_break_nothing():
         found = Instances(facts)
         assert found.serves("db1", "web1", "database") in (True, False)
         assert found.serves("odd", "web1", "database") is False
+
+
+def test_jobs_are_done_for_those_who_do_none_themselves():
+    facts = {"web1": app(), "web2": app(roles=("web", "sidekiq")), "jobs": app(roles=("sidekiq",)), "far": app("two.example", database="d2:5432")}
+    found = Instances(facts)
+    assert found.serves("jobs", "web1", "sidekiq") and found.serves("web2", "web1", "sidekiq")
+    assert not any(found.serves("jobs", host, "sidekiq") for host in ("web2", "jobs", "far"))
+    assert not found.serves("web1", "jobs", "sidekiq")
