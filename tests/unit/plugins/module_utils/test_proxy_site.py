@@ -132,12 +132,13 @@ def test_this_host_is_added_to_the_trusted_proxies(tmp_path: Path) -> None:
 )
 def test_where_the_files_of_this_host_are(install: dict[str, Any], folder: str) -> None:
     assert proxy_site.checkout_of(install) == folder
-    ours = _nginx.load("/x", lambda _path: "server { root /srv/social/public; } server { root /srv/live/public; }", lambda _pattern: []).body
-    assert proxy_site.public_of(install, ours) == (folder + "/public" if folder else "")
+    text = "server { root /srv/social/public; } server { root /srv/live/public; }"
+    servers = _nginx.load("/x", lambda _path: text, lambda _pattern: []).body
+    assert proxy_site.public_of(install, servers) == (folder + "/public" if folder else "")
 
 
 @pytest.mark.parametrize(("closed", "refused"), [("", True), ("live", False)])
-def test_of_roots_directories_only_the_projects_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, refused: bool) -> None:
+def test_of_root_only_the_project_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, refused: bool) -> None:
     """A compose project below /root: what else is in there is nobody's business."""
     root, here = tmp_path / "live", os.lstat(tmp_path)
     root.mkdir()

@@ -134,7 +134,8 @@ def test_strangers_facts_break_nothing():
 
 
 def test_jobs_are_done_for_those_who_do_none_themselves():
-    facts = {"web1": app(), "web2": app(roles=("web", "sidekiq")), "jobs": app(roles=("sidekiq",)), "far": app("two.example", database="d2:5432")}
+    far = app("two.example", database="far:5432")
+    facts = {"web1": app(), "web2": app(roles=("web", "sidekiq")), "jobs": app(roles=("sidekiq",)), "far": far}
     found = Instances(facts)
     assert found.serves("jobs", "web1", "sidekiq") and found.serves("web2", "web1", "sidekiq")
     assert not any(found.serves("jobs", host, "sidekiq") for host in ("web2", "jobs", "far"))
