@@ -62,6 +62,7 @@ _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
 _NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
+_NODE_FRAME = re.compile(r"(?:^|\n) {0,8}at (?:[^\n()]{1,120} \()?[^\n()]{0,300}?/(streaming/[\w/]{1,60}\.js:\d{1,6})(?::\d{1,6})?\)?(?=\n|$)")
 _SEVERITIES = {"D": "debug", "I": "info", "W": "warn", "E": "error", "F": "fatal", "A": "unknown", "ERR!": "error", "verb": "debug"}
 _PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 
@@ -267,7 +268,15 @@ def streaming(text: str) -> Line:
     error = _NODE_ERROR.match(text)
     if error:
         return Line("exception", text, "fatal", "", "", None, {"class": error.group(1), "message": error.group(2), "single": True})
-    return Line("frame" if text.startswith("    at ") else "text", text, fields={"frame": ""} if text.startswith("    at ") else {})
+    if text.lstrip(" ").startswith("at "):
+        return Line("frame", text, fields={"frame": _own_frame(text)})
+    return Line("text", text)
+
+
+def _own_frame(text: str) -> str:
+    """streaming/index.js:283, where a line of a backtrace of Node is in Mastodon's own files; else empty."""
+    place = _NODE_FRAME.search(text)
+    return place.group(1) if place else ""
 
 
 def _pino(record: Dict[str, Any]) -> Line:
@@ -291,4 +300,6 @@ def _pino(record: Dict[str, Any]) -> Line:
     code = str(error.get("code") or "")[:60]
     inner = inner[:LIMIT]
     text = f"{message} {name}: {inner}" + (f" [{code}]" if code and code not in inner else "")
-    return Line("exception", text, severity, rid, "", when, {"class": name, "message": inner or code or message, "single": True})
+    fields = {"class": name, "message": inner or code or message, "single": True}
+    frame_of_it = _own_frame(str(error.get("stack") or "")[:LIMIT])
+    return Line("exception", text, severity, rid, "", when, dict(fields, frame=frame_of_it) if frame_of_it else fields)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Mastodon itself deletes: cached copies of remote media and pictures of link previews, which it fetches again (private).
 
-tootctl says before what it would free (--dry-run). It needs PostgreSQL and Redis, and both must take writes.
+tootctl says before what it would free (--dry-run). It needs PostgreSQL and Redis, and both must take writes. Where docker compose runs
+Mastodon it runs in a container of web or Sidekiq, as its user and with its settings.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from __future__ import annotations
 import os
 import re
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._change import project
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.commands import Acted, act
 from ansible_collections.fediops.mastodon.plugins.module_utils._change.disk import Refused
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._app import environment, mastodon, search_path
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix._room import Action
 from ansible_collections.fediops.mastodon.plugins.module_utils._gather import survey
-from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError
+from ansible_collections.fediops.mastodon.plugins.module_utils._host import HostError, Owner
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.proxy_site import checkout_of
 
 if TYPE_CHECKING:
     from ansible_collections.fediops.mastodon.plugins.module_utils._change.change import Change
@@ -31,11 +34,20 @@ _UNITS = {"Byte": 1, "Bytes": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "T
 PROFILES_SINCE = (4, 1)
 
 
+class _Call(NamedTuple):
+    """How tootctl is started here."""
+
+    argv: list[str]
+    cwd: str
+    owner: Owner | None
+    environment: dict[str, str] | None
+
+
 def why_not(change: Change) -> str:
     """Why tootctl cannot be used now; empty when it can."""
     if change.install.get("storage", "local") != "local":
         return "media lie in object storage"
-    facts = survey(["database", "redis"], 15.0, 3600.0, change.install.get("root", ""), {})[0]
+    facts = survey(["database", "redis"], 15.0, 3600.0, checkout_of(change.install), {})[0]
     if not facts.get("database", {}).get("reachable"):
         return "PostgreSQL does not answer"
     if not all(use.get("writable") for use in facts.get("redis", {}).get("uses", {}).values()):
@@ -78,28 +90,32 @@ def _action(change: Change, name: str, words: str, arguments: list[str]) -> Acti
     what = "%s: %d, about %s %s (tootctl)" % (words, count, match.group(3), match.group(4))
 
     def remove() -> None:
-        argv = _argv(change, arguments)
-        done = change.command(argv, what, SECONDS, owner=change.owner(), environment=_environment(change), cwd=mastodon(change))
+        call = _call(change, arguments)
+        done = change.command(call.argv, what, SECONDS, owner=call.owner, environment=call.environment, cwd=call.cwd)
         if done is not None and done.rc != 0:
             change.say("tootctl failed: %s" % done.last_line)
 
     return Action(name, what, freed, 2 * count, remove)
 
 
-def _argv(change: Change, arguments: list[str]) -> list[str]:
-    return [mastodon(change) + "/bin/tootctl", *arguments]
-
-
-def _environment(change: Change) -> dict[str, str]:
-    owner = change.owner()
-    return environment(change.install, owner, search_path(change.host, change.install, owner))
+def _call(change: Change, arguments: list[str]) -> _Call:
+    if "compose" in change.install:
+        unit = next((each for each in change.units("web", "sidekiq") if "pid" in each and each["sub_state"] == "running"), None)
+        if unit is None:
+            raise Refused("no container of web or Sidekiq runs, in which tootctl could be run")
+        argv = [*project.command(change), "exec", "-T", unit["service"], "bin/tootctl", *arguments]
+        return _Call(argv, change.install["compose"]["directory"], None, None)
+    root, owner = mastodon(change), change.owner()
+    if not os.path.exists(root + "/bin/tootctl"):
+        raise Refused("there is no bin/tootctl in %s" % root)
+    own = environment(change.install, owner, search_path(change.host, change.install, owner))
+    return _Call([root + "/bin/tootctl", *arguments], root, owner, own)
 
 
 def _tootctl(change: Change, arguments: list[str]) -> Acted:
     """A run that only looks."""
-    if not os.path.exists(mastodon(change) + "/bin/tootctl"):
-        raise Refused("there is no bin/tootctl in %s" % mastodon(change))
+    call = _call(change, arguments)
     try:
-        return act(_argv(change, arguments), DRY_RUN_SECONDS, change.owner(), _environment(change), mastodon(change), heard=change.say)
+        return act(call.argv, DRY_RUN_SECONDS, call.owner, call.environment, call.cwd, heard=change.say)
     except HostError as problem:
         return Acted(1, str(problem))

@@ -24,6 +24,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._fix._room import
 from ansible_collections.fediops.mastodon.plugins.module_utils._fix.start_services import RUNNING
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe import services
+from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import media_places
 
 STORES = ("database", "redis")
 STORE_SECONDS = 120.0
@@ -95,8 +96,7 @@ def _clear(change: Change, room: Room, found: Iterator[Action], already: int = 0
 
 def _wants_media(change: Change, room: Room) -> bool:
     install = change.install
-    return bool(install.get("found")) and install.get("deployment") == "systemd" and install.get("storage") == "local" and room.has(
-        install["media_root"])
+    return bool(install.get("found")) and install.get("storage") == "local" and any(room.has(path) for path in media_places(install))
 
 
 def _need_more(change: Change, rooms: list[Room], freed: dict[str, int]) -> bool:

@@ -49,12 +49,13 @@ def _places(host: Host, install: dict[str, Any]) -> list[tuple[str, str]]:
     """(purpose, path) of everything that can stop Mastodon when its filesystem is full."""
     places = [("root", "/"), ("tmp", "/tmp"), ("tmp", "/var/tmp"), ("logs", "/var/log")]
     if install["deployment"] == "systemd" and install["found"]:
-        places += [("app", install["root"]), ("app", install["root"] + "/tmp"), ("media", install["media_root"])]
+        places += [("app", install["root"]), ("app", install["root"] + "/tmp")]
+    places += [("media", path) for path in media_places(install)]
     if "owner" in install and install["deployment"] == "systemd":
         places.append(("home", install["owner"]["home"]))
     for unit in install["units"]:
         if unit.get("manager") == "compose":
-            places += _of_container(unit, install)
+            places += _of_container(unit)
             continue
         # PostgreSQL and Redis make their data directory their working directory.
         if unit["role"] in ("database", "redis") and "pid" in unit:
@@ -65,14 +66,20 @@ def _places(host: Host, install: dict[str, Any]) -> list[tuple[str, str]]:
     return [(purpose, path) for purpose, path in places if path.startswith("/") and host.is_dir(path)]
 
 
-def _of_container(unit: dict[str, Any], install: dict[str, Any]) -> list[tuple[str, str]]:
+def _of_container(unit: dict[str, Any]) -> list[tuple[str, str]]:
     """Where on this host a container writes: its volumes, and below the engine's own directory its layer and its log."""
     places = [("logs", unit["_state_root"]), ("app", unit["_state_root"])]
     if unit["role"] in ("database", "redis"):
         places += [(unit["role"], each["source"]) for each in unit["_mounts"] if each["writable"]]
-    elif unit["role"] in ("web", "sidekiq"):
-        places.append(("media", source_of(unit, media_path(unit, install))))
     return places
+
+
+def media_places(install: dict[str, Any]) -> list[str]:
+    """Where on this host the uploads lie: in the checkout, or in the volumes of the containers that have them."""
+    if install["deployment"] == "systemd" and install["found"]:
+        return [install["media_root"]]
+    units = [unit for unit in install["units"] if unit.get("manager") == "compose" and unit["role"] in ("web", "sidekiq")]
+    return [path for path in dict.fromkeys(source_of(unit, media_path(unit, install)) for unit in units) if path]
 
 
 def mount_table(text: str, filesystems: bool = False) -> list[tuple[str, str, bool]]:
@@ -124,9 +131,7 @@ def _measure(mount: str, kind: str, space: os.statvfs_result) -> dict[str, Any]:
 
 def _consumers(host: Host, install: dict[str, Any], crowded: list[str], mounts: list[tuple[str, str, bool]]) -> list[dict[str, Any]]:
     """Sizes of the directories known to grow, on crowded filesystems, biggest first. `complete` false: the time was up."""
-    paths = list(GROWING)
-    if install["deployment"] == "systemd" and install["found"]:
-        paths = [install["media_root"] + "/cache", install["media_root"]] + paths
+    paths = [path + inner for path in media_places(install) for inner in ("/cache", "")] + list(GROWING)
     if "owner" in install and install["deployment"] == "systemd":
         paths.append(install["owner"]["home"])
     until = time.monotonic() + host.left(CONSUMER_SECONDS)
