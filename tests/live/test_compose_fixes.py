@@ -150,20 +150,22 @@ def test_a_conversion_into_which_somebody_writes(project: Project, tmp_path: Pat
         assert project.post("it serves as before") == 200
 
 
-CACHED = """INSERT INTO media_attachments (id, file_file_name, file_content_type, file_file_size, remote_url, processing, created_at, updated_at)
-SELECT 900000 + n, 'cached.png', 'image/png', 524288, 'https://other.example/' || n || '.png', 'complete', now() - interval '30 days',
-now() - interval '30 days' FROM generate_series(1, 10) AS n"""
+CACHED = """INSERT INTO media_attachments
+(id, file_file_name, file_content_type, file_file_size, remote_url, processing, created_at, updated_at)
+SELECT 900000 + n, 'cached.png', 'image/png', 524288, 'https://other.example/' || n || '.png', 'complete',
+now() - interval '30 days', now() - interval '30 days' FROM generate_series(1, 10) AS n"""
 
 
 @pytest.mark.thorough
 def test_cached_media_in_a_full_volume_make_room(project: Project, tmp_path: Path) -> None:
     asked(project, "mastodon_production", CACHED)
-    cached = [project.media / f"media_attachments/files/000/900/{number:03}/{size}" for number in range(1, 11) for size in ("original", "small")]
+    top = project.media / "media_attachments"
+    cached = [top / f"files/000/900/{number:03}/{size}" for number in range(1, 11) for size in ("original", "small")]
     for folder in cached:
         folder.mkdir(parents=True)
         (folder / "cached.png").write_bytes(b"\0" * (512 << 10))
-    run("chown", "-R", f"{OWNER}:{OWNER}", project.media / "media_attachments")
-    own, fill = project.media / "media_attachments/own.png", project.media / "fill"
+    run("chown", "-R", f"{OWNER}:{OWNER}", top)
+    own, fill = top / "own.png", project.media / "fill"
     own.write_bytes(b"uploaded here")
     with contextlib.suppress(OSError), fill.open("wb") as stream:
         while True:
