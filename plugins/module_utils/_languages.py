@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import re
 
-from typing import List, Match, Tuple
+from typing import Dict, Iterator, List, Match, NamedTuple
 
+from ansible_collections.fediops.mastodon.plugins.module_utils._languages_postgresql import MESSAGES
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import literals
 
-_NAME = r"[«\"\u201c]? ?([^\s«»\"\u201c\u201d,:]{1,120})[»\"\u201d]?"
+_NAME = r"[«\"\u201c]?[ \u00a0]?([^\s«»\"\u201c\u201d,:]{1,120})(?:[ \u00a0]?»|[\"\u201d])?"
 _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for the C library and the shell a few more
     (
         'relation "NAME" does not exist',
@@ -213,35 +214,54 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
         r"|: (?:Kommando|Befehl) nicht gefunden\.?| ?: commande introuvable",
     ),
 )
-_FIRST_NAME = re.compile(r"[«\"\u201c] ?([^\s«»\"\u201c\u201d,:]{1,120})|(?:[列칼럼]|columna|colonna|столбец) ?([\w.]{3,120}?)(?:は|\s|\Z)")
 
 
-def _alternatives(ascii_only: bool) -> List[Tuple[str, str, str]]:
-    """(a text that must be there, the pattern, its English); most lines have no such text, so patterns are rarely asked."""
-    return [
-        (literal, other.replace("NAME", _NAME), said)
-        for said, others in _SAID
-        for other in _SPLIT.split(others)
-        if other.isascii() or not ascii_only
-        for literal in literals(other.replace("NAME", _NAME))
-    ]
-
-
+_INNER = re.compile(r"(?<= )[^ ]{3,}(?= )")
 _SPLIT = re.compile(r"\|(?![^()]*\))")  # not inside of a group
-_ALL = _alternatives(False)
-_ASCII = _alternatives(True)
+
+
+class _Known(NamedTuple):
+    """A translation. literal: a text that is in all it matches; word: what stands between two spaces of it, so that most lines are done
+    with one look at their words, or empty."""
+
+    literal: str
+    word: str
+    pattern: str
+    said: str
+
+
+def _known() -> Iterator[_Known]:
+    blocks = [block.split("\n", 1) for block in MESSAGES.strip().split("\n\n")]
+    said_in = [*_SAID, *((said, others.replace("\n", "")) for said, others in blocks)]
+    for said, others in said_in:
+        for other in _SPLIT.split(others):
+            pattern = other.replace("NAME", _NAME)
+            for literal in literals(pattern):
+                yield _Known(literal, max(_INNER.findall(literal), key=len, default=""), pattern, said)
+
+
+_ALL = tuple(_known())
+_BY_WORD: Dict[str, List[_Known]] = {}
+for _each in _ALL:
+    _BY_WORD.setdefault(_each.word, []).append(_each)
+_WORDS = frozenset(_BY_WORD)
+_WORDLESS = _BY_WORD.pop("")
+_WORDLESS_ASCII = [each for each in _WORDLESS if each.literal.isascii()]
 
 
 def english(text: str) -> str:
     """``text`` with what is known of other languages said in English."""
-    for literal, pattern, said in _ASCII if text.isascii() else _ALL:
-        if literal in text:
-            text = re.sub(pattern, functools.partial(_in_english, said), text)
+    found = [each for each in (_WORDLESS_ASCII if text.isascii() else _WORDLESS) if each.literal in text]
+    for word in _WORDS.intersection(text.split()):
+        found += (each for each in _BY_WORD[word] if each.literal in text)
+    for each in sorted(found, key=_whole_first):
+        text = re.sub(each.pattern, functools.partial(_in_english, each.said), text)
     return text
 
 
+def _whole_first(one: _Known) -> int:
+    return -len(one.pattern)  # "the column X of the relation Y" before "the relation Y"
+
+
 def _in_english(said: str, match: Match[str]) -> str:
-    if "NAME" not in said:
-        return said
-    found = _FIRST_NAME.search(match.group())
-    return said.replace("NAME", next((part for part in found.groups() if part), "…") if found else "…")
+    return said.replace("NAME", next((name for name in match.groups() if name), "…"))

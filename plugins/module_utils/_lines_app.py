@@ -62,7 +62,9 @@ _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
 _NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
-_NODE_FRAME = re.compile(r"(?:^|\n) {0,8}at (?:[^\n()]{1,120} \()?[^\n()]{0,300}?/(streaming/[\w/]{1,60}\.js:\d{1,6})(?::\d{1,6})?\)?(?=\n|$)")
+_NODE_FRAME = re.compile(
+    r"(?:^|\n) {0,8}at (?:[^\n()]{1,120} \()?[^\n()]{0,300}?/(streaming/[\w/]{1,60}\.js:\d{1,6})(?::\d{1,6})?\)?(?=\n|$)"
+)
 _SEVERITIES = {"D": "debug", "I": "info", "W": "warn", "E": "error", "F": "fatal", "A": "unknown", "ERR!": "error", "verb": "debug"}
 _PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils import _languages
+from ansible_collections.fediops.mastodon.plugins.module_utils import _languages, _languages_postgresql
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard
 
@@ -21,6 +21,13 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers 
         ('"mastodon" 롤(role) 없음', 'role "mastodon" does not exist'),
         ("-bash: bundle : commande introuvable", "-bash: bundle: command not found"),
         ("tar: x: write: 设备上没有空间", "tar: x: write: No space left on device"),
+        ("FEL:  för många uppkopplingar för roll \"mastodon\"", 'FEL:  too many connections for role "mastodon"'),
+        ('ERROR:  リレーション"statuses"の列"visibility"は存在しません', 'ERROR:  column "statuses" of relation "statuses" does not exist'),
+        ("le fichier de configuration « a.conf » contient des erreurs", 'configuration file "a.conf" contains errors des erreurs'),
+        ("新的编码(UTF8)与模板数据库(SQL_ASCII)的编码不兼容",
+         "new encoding (X) is incompatible with the encoding of the template database (X)(SQL_ASCII)的编码不兼容"),
+        ("робота системи бази даних не була завершена належним чином; відбувається автоматичне відновлення",
+         "database system was not properly shut down; automatic recovery in progress завершена належним чином; відбувається автоматичне відновлення"),
         ("何か別のこと", "何か別のこと"),
         ("the database system is starting up", "the database system is starting up"),
     ],
@@ -30,8 +37,9 @@ def test_what_is_known_is_said_in_english(text: str, said: str) -> None:
 
 
 def test_every_translation_is_found_by_the_text_it_is_looked_for_by() -> None:
-    assert all(len(literal) >= 3 for literal, _pattern, _said in _languages._ALL)
-    assert {said for _literal, _pattern, said in _languages._ALL} == {said for said, _others in _languages._SAID}
+    assert all(len(each.literal) >= 3 for each in _languages._ALL)
+    listed = [block.split("\n")[0] for block in _languages_postgresql.MESSAGES.strip().split("\n\n")]
+    assert {each.said for each in _languages._ALL} == {said for said, _others in _languages._SAID} | set(listed)
 
 
 def test_severities_of_other_languages_and_values_of_strangers() -> None:
