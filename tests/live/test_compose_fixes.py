@@ -151,8 +151,8 @@ def test_a_conversion_into_which_somebody_writes(project: Project, tmp_path: Pat
 
 
 CACHED = """INSERT INTO media_attachments
-(id, file_file_name, file_content_type, file_file_size, remote_url, processing, created_at, updated_at)
-SELECT 900000 + n, 'cached.png', 'image/png', 524288, 'https://other.example/' || n || '.png', 'complete',
+(account_id, id, file_file_name, file_content_type, file_file_size, remote_url, processing, created_at, updated_at)
+SELECT (SELECT min(id) FROM accounts), 900000 + n, 'cached.png', 'image/png', 524288, 'https://other.example/' || n || '.png', 'complete',
 now() - interval '30 days', now() - interval '30 days' FROM generate_series(1, 10) AS n"""
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 
-from typing import Any
+from typing import Any, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, Owner
+from ansible_collections.fediops.mastodon.plugins.module_utils._network import error_kind
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library
 
@@ -22,6 +24,7 @@ MINIMUM_LIBVIPS = (8, 13)
 LIBVIPS_AGE = 2
 MAX_DIRECTORIES = 400
 MAX_DEPTH = 4
+PROXY_SETTINGS = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the way is the proxy's then
 # What Mastodon itself writes below the root of its media; lost+found and what others put there are none of its business.
 TREES = ("accounts", "media_attachments", "cache", "custom_emojis", "site_uploads", "preview_cards", "imports", "backups")
 
@@ -39,7 +42,29 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     facts["tmp"] = _tmp(host, install["root"] + "/tmp")
     if local:
         facts["directories"], facts["unwritable"] = _directories(host, install["media_root"])
+    elif install["storage"] == "s3":
+        facts.update(_endpoint(host, install["_environment"]))
     return facts
+
+
+def _endpoint(host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Whether anybody takes connections where S3_ENDPOINT leads; nothing of AWS itself, which has an address for each region.
+
+    Up to 4.1 Mastodon answers 503 and writes nothing when nobody does (rescue_from Seahorse::Client::NetworkingError).
+    """
+    try:
+        place = urlsplit(settings.get("S3_ENDPOINT", "").strip())
+        port = place.port or (80 if place.scheme == "http" else 443)
+    except ValueError:
+        return {}
+    if place.scheme not in ("http", "https") or not place.hostname or any(settings.get(each) for each in PROXY_SETTINGS):
+        return {}
+    told: dict[str, Any] = {"address": "%s:%d" % (place.hostname[:253], port), "reachable": True}
+    try:
+        host.connect((place.hostname, port)).close()
+    except OSError as problem:
+        told.update(reachable=False, error={"kind": error_kind(problem), "message": problem.strerror or "no answer in time"})
+    return {"endpoint": told}
 
 
 def _read_only(host: Host, install: dict[str, Any]) -> list[dict[str, Any]]:
