@@ -249,14 +249,23 @@ _WORDLESS = _BY_WORD.pop("")
 _WORDLESS_ASCII = [each for each in _WORDLESS if each.literal.isascii()]
 
 
+def begins_known(text: str) -> bool:
+    """Whether ``text`` begins with what is known, so that nobody's words stand before it."""
+    return any(re.match(each.pattern, text) for each in _candidates(text))
+
+
 def english(text: str) -> str:
     """``text`` with what is known of other languages said in English."""
+    for each in _candidates(text):
+        text = re.sub(each.pattern, functools.partial(_in_english, each.said), text)
+    return text
+
+
+def _candidates(text: str) -> List[_Known]:
     found = [each for each in (_WORDLESS_ASCII if text.isascii() else _WORDLESS) if each.literal in text]
     for word in _WORDS.intersection(text.split()):
         found += (each for each in _BY_WORD[word] if each.literal in text)
-    for each in sorted(found, key=_whole_first):
-        text = re.sub(each.pattern, functools.partial(_in_english, each.said), text)
-    return text
+    return sorted(found, key=_whole_first)
 
 
 def _whole_first(one: _Known) -> int:

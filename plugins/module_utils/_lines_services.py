@@ -19,13 +19,14 @@ _NGINX_SERVER = re.compile(r"(?:client: [^,]*, )?server: ([^,\s]*)(?:, |$)")
 _NGINX_UPSTREAM = re.compile(
     r'(?:", |^(?:client: [^,]*, )?(?:server: [^,]*, )?)upstream: "([a-z]+://)?(unix:[^":\s]*|[^"/\s]*)((?::?/[^"\s]*)?)'
 )
-# What nginx looked up as a file, where it tells more than what a visitor asked for: a page of the application under Mastodon's root or
+# What nginx looked up as a file, where it tells more than what a visitor asked for: a page of the application under Mastodon's root, or
 # nginx's own (its location does not fall back to Puma), and a file that every checkout has (the root is wrong).
 _NGINX_FILE = re.compile(
     r'open\(\) "(?:[^"]*/(public/(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known'
     r'|public(?=/(?:packs|assets|system|emoji)/))/)'
     r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.)"
-    r"|(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html/"
+    r"|(?:(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html"
+    r"|/www/wwwroot/[^/\"]{1,100}|/var/www/vhosts/[^\"]{1,150}/httpdocs|/home/[^\"]{1,100}/public_html|/srv/www/htdocs)/"  # of panels
     r'(\.well-known/webfinger|api/v\d/instance|auth/sign_in|users/(?=[^/"]{1,60}/inbox)|packs/|@(?!fs/|vite/|id/|react-refresh\b)(?=\w)'
     r'|system/(?=(?:accounts|media_attachments|cache|custom_emojis|site_uploads)/)))[^"]*" failed \(2: '
 )
@@ -63,21 +64,23 @@ _POSTGRES = re.compile(
     r"|FEHLER|WARNUNG|HINWEIS|PANIK|ANWEISUNG|TIPP|ZUSAMMENHANG"
     r"|ERREUR|ATTENTION|PANIQUE|JOURNAL|INSTRUCTION|DÉTAIL|ASTUCE|CONTEXTE|REQUÊTE|DEBUG"
     r"|错误|致命错误|灾难性错误|警告|日志|오류|치명적오류|손상|경고|로그|ОШИБКА|ВАЖНО|ПАНИКА|ПРЕДУПРЕЖДЕНИЕ|СООБЩЕНИЕ|ERRORE|FATALE|PANICO|ATTENZIONE"
-    r"|ERRO|PÂNICO|AVISO|CONSULTA|DICA"
+    r"|ERRO|PÂNICO|AVISO|CONSULTA|DICA|FEL|FATALT|LOGG|VARNING|SATS|DETALJ|TIPS|KONTEXT|FRÅGA|ANFRAGE"
+    r"|ПОМИЛКА|ФАТАЛЬНО|ПАНІКА|ЗАПИСУВАННЯ|ПОПЕРЕДЖЕННЯ|ІНСТРУКЦІЯ|ВІДОМОСТІ|УКАЗІВКА|ЗАПИТ|ЗАПРОС|比致命错误还过分的错误"
+    r"|详细信息|查询|問い合わせ|쿼리"
     r"|文|語句|语句|명령 구문|ОПЕРАТОР|SENTENCIA|ISTRUZIONE|COMANDO|詳細|详情|상세정보|ПОДРОБНОСТИ|DETALLE|DETTAGLI|DETALHE"
     r"|ヒント|提示|힌트|ПОДСКАЗКА|SUGGERIMENTO|文脈|上下文|내용|КОНТЕКСТ|CONTEXTO|CONTESTO) ?: +(.*)",
     re.S,
 )
 _PG_WORDS = {  # of the languages that only _languages.py knows
-    **dict.fromkeys("错误 오류 ОШИБКА ERRORE ERRO".split(), "ERROR"),
-    **dict.fromkeys("致命错误 치명적오류 ВАЖНО FATALE".split(), "FATAL"),
-    **dict.fromkeys("灾难性错误 손상 ПАНИКА PANICO PÂNICO".split(), "PANIC"),
-    **dict.fromkeys("警告 경고 ПРЕДУПРЕЖДЕНИЕ ATTENZIONE AVISO".split(), "WARNING"),
-    **dict.fromkeys("日志 로그 СООБЩЕНИЕ".split(), "LOG"),
-    **dict.fromkeys("文 語句 语句 ОПЕРАТОР SENTENCIA ISTRUZIONE COMANDO".split() + ["명령 구문"], "STATEMENT"),
-    **dict.fromkeys("詳細 详情 상세정보 ПОДРОБНОСТИ DETALLE DETTAGLI DETALHE".split(), "DETAIL"),
-    "CONSULTA": "QUERY",
-    **dict.fromkeys("文脈 上下文 내용 КОНТЕКСТ CONTEXTO CONTESTO".split(), "CONTEXT"),
+    **dict.fromkeys("错误 오류 ОШИБКА ПОМИЛКА ERRORE ERRO FEL".split(), "ERROR"),
+    **dict.fromkeys("致命错误 치명적오류 ВАЖНО ФАТАЛЬНО FATALE FATALT".split(), "FATAL"),
+    **dict.fromkeys("灾难性错误 比致命错误还过分的错误 손상 ПАНИКА ПАНІКА PANICO PÂNICO".split(), "PANIC"),
+    **dict.fromkeys("警告 경고 ПРЕДУПРЕЖДЕНИЕ ПОПЕРЕДЖЕННЯ ATTENZIONE AVISO VARNING".split(), "WARNING"),
+    **dict.fromkeys("日志 로그 СООБЩЕНИЕ ЗАПИСУВАННЯ LOGG".split(), "LOG"),
+    **dict.fromkeys("文 語句 语句 ОПЕРАТОР ІНСТРУКЦІЯ SENTENCIA ISTRUZIONE COMANDO SATS".split() + ["명령 구문"], "STATEMENT"),
+    **dict.fromkeys("詳細 详情 详细信息 상세정보 ПОДРОБНОСТИ ВІДОМОСТІ DETALLE DETTAGLI DETALHE DETALJ".split(), "DETAIL"),
+    **dict.fromkeys("CONSULTA FRÅGA ANFRAGE ЗАПИТ ЗАПРОС 查询 問い合わせ 쿼리".split(), "QUERY"),
+    **dict.fromkeys("文脈 上下文 내용 КОНТЕКСТ CONTEXTO CONTESTO KONTEXT".split(), "CONTEXT"),
 }
 _PG_SEVERITY = {
     **dict.fromkeys(("ERROR", "FEHLER", "ERREUR"), "error"),

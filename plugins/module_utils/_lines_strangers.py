@@ -14,7 +14,7 @@ import re
 
 from typing import Match
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._languages import english
+from ansible_collections.fediops.mastodon.plugins.module_utils._languages import begins_known, english
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import Line
 
 APPLICATION = ("web", "sidekiq", "streaming", "command")
@@ -82,13 +82,14 @@ _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
 _METADATA = re.compile(r"\s{2,}(?!Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z)[\w-]+\s*: ")
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
-    r"((?:ERROR|ERREUR|FEHLER): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
+    r"((?:ERROR|ERREUR|FEHLER|ERRORE|FEL): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
     r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor"
-    r"|literal|sintaxis|sintassi|sintaxe|valor)\b[^\"«»:]*).*",
+    r"|literal|sintaxis|sintassi|sintaxe|valor|ogiltig|felaktig|värde)\b[^\"«»:]*).*",
     re.S,
 )
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
 _MAIL_STATUS = re.compile(r"\d{3}[ -]\d\.\d{1,3}\.\d{1,3}\b")  # RFC 3463; the words behind it are another server's
+_EACH_QUOTED = re.compile('"[^"]*"')
 _IN_QUOTES = re.compile('".*"|".*')
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
@@ -106,8 +107,9 @@ def heard(origin: str, line: Line) -> str:
         return text
     if origin == "database" and _OTHER_SCRIPT.search(text):
         around = _IN_QUOTES.sub('"…"', text)
-        if english(around) == around:  # nobody here knows what it says: in the quotes may stand whatever was in a row
-            return text.partition('"')[0]
+        if english(around) == around:  # in the quotes may stand whatever was in a row, other quotes too
+            severity, colon, said = _EACH_QUOTED.sub('"…"', text).partition(":  ")
+            return severity + colon + english(said) if begins_known(said) else text.partition('"')[0]
     return english(text)
 
 

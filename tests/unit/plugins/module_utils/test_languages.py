@@ -45,6 +45,19 @@ def test_every_translation_is_found_by_the_text_it_is_looked_for_by() -> None:
 def test_severities_of_other_languages_and_values_of_strangers() -> None:
     line = parse("database", "2026-01-02 03:04:05 MSK [12] ВАЖНО:  извините, уже слишком много клиентов")
     assert line.severity == "fatal" and heard("database", line) == "FATAL:  sorry, too many clients already"
-    assert parse("database", "2026-01-02 03:04:05 JST [12] 文:  SELECT 'x'").kind == "statement"
+    for word in ("文", "SATS", "ІНСТРУКЦІЯ", "详细信息", "ANFRAGE", "쿼리"):
+        assert parse("database", f"2026-01-02 03:04:05 JST [12] {word}:  SELECT 'x'").kind == "statement"
+    assert parse("database", "2026-01-02 03:04:05 CET [12] FATALT:  x").severity == "fatal"
+    value = "No space left on device"
+    assert value not in heard("database", parse("database", f'2026-01-02 03:04:05 CET [12] FEL:  ogiltig indatasyntax för type x: "{value}"'))
     odd = parse("database", '2026-01-02 03:04:05 JST [12] ERROR:  型の入力構文が不正です: "No space left on device"')
     assert "No space" not in heard("database", odd)
+
+
+def test_two_names_in_quotes_and_the_words_of_a_stranger_between_them() -> None:
+    """A value may hold quotes of its own: only what a message begins with is surely PostgreSQL's."""
+    taken = parse("database", '2026-01-02 03:04:05 JST [12] ERROR:  リレーション"statuses"の列"visibility"はすでに存在します')
+    assert heard("database", taken) == 'ERROR:  column "…" of relation "…" already exists'
+    value = '"a" リレーション"b"の列"c"はすでに存在します'
+    odd = parse("database", f"2026-01-02 03:04:05 JST [12] ERROR:  型の入力構文が不正です: {value}")
+    assert "already exists" not in heard("database", odd)
