@@ -4,8 +4,8 @@
 """How PostgreSQL says in other languages what a known issue looks for: in German, French, Spanish, Italian, Japanese, Korean, Russian,
 Swedish, Ukrainian and Chinese, which are those that its server speaks.
 
-Each block: the message in English, then patterns of so much of its translation (postgres-15.mo) as no other message has, for the languages
-in which no signature knows it. ``NAME`` stands for a name.
+Each block: the message in English, then patterns of so much of its translation (postgres-15.mo, libpq5-15.mo) as no other message has, for
+the languages in which no signature knows it. ``NAME`` stands for a name.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ konnte Tupel mit Index »NAME«|échec pour retrouver la ligne dans|no se pudo v
 
 could not locate a valid checkpoint record
 no se pudo localizar un registro de punto de control|localizzazione di un record di checkpoint|有効なチェックポイントが見つかりません
-|체크포인트 레코드의 위치를|не удалось считать правильную запись контрольной|kunde inte hitta en giltig checkpoint|не вдалося знайти правильний запис контрольної
-|无法找到一个有效的 checkpoint 记录
+|체크포인트 레코드의 위치를|не удалось считать правильную запись контрольной|kunde inte hitta en giltig checkpoint
+|не вдалося знайти запис допустимої контрольної|无法找到一个有效的 checkpoint 记录
 
 could not access status of transaction 0
 konnte auf den Status von Transaktion|n.a pas pu accéder au statut de la transaction|no se pudo encontrar el estado
@@ -304,4 +304,27 @@ debe ser dueño de la tabla|bisogna essere proprietari della tabella|テーブ�
 permission denied for table X
 permiso denegado a la tabla|permesso negato per la tabella|テーブル .{1,80} へのアクセスが拒否されました|테이블에 대한 접근 권한 없음
 |нет доступа к таблице|rättighet saknas för tabell|немає дозволу для таблиці|对表 .{1,80} 权限不够
+
+Is the server running locally and accepting connections on that socket?
+Läuft der Server lokal und akzeptiert er|Le serveur est-il actif localement et accepte-t-il|¿Está el servidor en ejecución localmente
+|Il server è in esecuzione localmente|サーバーはローカルで稼働していてそのソケット|로컬 연결을 시도 중이고, 유닉스 도메인 소켓
+|Сервер действительно работает локально|Kör servern lokalt och accepterar|Чи працює сервер локально|服务器是否在本地运行并接受
+
+Is the server running on that host and accepting TCP/IP connections?
+¿Está el servidor en ejecución en ese host|Il server è in esecuzione su quell.host|サーバーはそのホスト上で稼働していてTCP/IP
+|해당 호스트에 서버가 실행 중이고|Сервер действительно работает по данному адресу|Kör servern på den värden och accepterar
+|Чи працює сервер на цьому хості|服务器是否在该主机上运行并接受
+
+could not translate host name "NAME" to address:
+NAME 호스트 이름을 전송할 수 없습니다|kunde inte översätta värdnamn NAME till
+|не вдалося перекласти ім.я хоста NAME|无法解释主机名 NAME 到地址
+
+invalid port number: "NAME"
+número de puerto no válido: NAME|numero di porta non valido: NAME|不正なポート番号です: NAME|잘못된 포트 번호: NAME
+|неверный номер порта: NAME|ogiltigt portnummer NAME|неприпустимий номер порту: NAME|无效端口号: NAME
+
+SSL connection has been closed unexpectedly
+SSL-Verbindung wurde unerwartet geschlossen|la connexion SSL a été fermée de façon|la conexión SSL se ha cerrado inesperadamente
+|la connessione SSL è stata chiusa inaspettatamente|SSL接続が意図せずにクローズされました|SSL 연결이 예상치 못하게 끊김
+|SSL-соединение было неожиданно закрыто|SSL-anslutning har oväntat stängts|SSL підключення було неочікувано|SSL连接异常关闭
 """

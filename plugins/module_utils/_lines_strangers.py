@@ -82,7 +82,8 @@ _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
 _METADATA = re.compile(r"\s{2,}(?!Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z)[\w-]+\s*: ")
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
-    r"((?:ERROR|ERREUR|FEHLER|ERRORE|FEL): +(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
+    r"((?:ERROR|ERREUR|FEHLER|ERRORE|FEL): +"
+    r"(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
     r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor"
     r"|literal|sintaxis|sintassi|sintaxe|valor|ogiltig|felaktig|värde)\b[^\"«»:]*).*",
     re.S,
