@@ -26,8 +26,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers 
         ("le fichier de configuration « a.conf » contient des erreurs", 'configuration file "a.conf" contains errors des erreurs'),
         ("新的编码(UTF8)与模板数据库(SQL_ASCII)的编码不兼容",
          "new encoding (X) is incompatible with the encoding of the template database (X)(SQL_ASCII)的编码不兼容"),
-        ("робота системи бази даних не була завершена належним чином; відбувається автоматичне відновлення",
-         "database system was not properly shut down; automatic recovery in progress завершена належним чином; відбувається автоматичне відновлення"),
+        ("робота системи бази даних не була завершена", "database system was not properly shut down; automatic recovery in progress завершена"),
         ("何か別のこと", "何か別のこと"),
         ("the database system is starting up", "the database system is starting up"),
     ],
@@ -48,8 +47,8 @@ def test_severities_of_other_languages_and_values_of_strangers() -> None:
     for word in ("文", "SATS", "ІНСТРУКЦІЯ", "详细信息", "ANFRAGE", "쿼리"):
         assert parse("database", f"2026-01-02 03:04:05 JST [12] {word}:  SELECT 'x'").kind == "statement"
     assert parse("database", "2026-01-02 03:04:05 CET [12] FATALT:  x").severity == "fatal"
-    value = "No space left on device"
-    assert value not in heard("database", parse("database", f'2026-01-02 03:04:05 CET [12] FEL:  ogiltig indatasyntax för type x: "{value}"'))
+    odd = parse("database", '2026-01-02 03:04:05 CET [12] FEL:  ogiltig indatasyntax för type x: "No space left on device"')
+    assert "No space" not in heard("database", odd)
     odd = parse("database", '2026-01-02 03:04:05 JST [12] ERROR:  型の入力構文が不正です: "No space left on device"')
     assert "No space" not in heard("database", odd)
 
