@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from live import FAULTS, ONE_SUITE, ROOT, ansible, inventory
-from one_fix import plant
+from one_fix import apply, module, plant, roll_back
 from proof import prove
 from test_monitor import TREE, WATCH, monitor, passes, ready, told
 from test_post_probe import options
@@ -112,6 +112,48 @@ def test_a_closed_directory(server: Server, tmp_path: Path) -> None:
     assert server.run(["stat", "-c", "%a", DIRECTORY, f"{DIRECTORY}/.env.production"]).out.split() == ["751", "600"]
     rolled_back(server, tmp_path, host)
     assert server.run(["stat", "-c", "%a", DIRECTORY]).out.strip() == "750"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", ONE_SUITE)
+def test_out_of_memory(suite: str, tmp_path: Path) -> None:
+    """The kernel tells of it by the id of the container, which its engine has started again since."""
+    with Server.start(suite, kmsg=True) as server:
+        compose = server.get(f"{DIRECTORY}/docker-compose.yml")
+        limit = "command: bundle exec sidekiq\n    mem_limit: 220m\n    memswap_limit: 220m\n"
+        server.put(f"{DIRECTORY}/docker-compose.yml", compose.replace("command: bundle exec sidekiq\n", limit))
+        server.compose("up", "-d")
+        server.ready()
+        job = "python3 - Standin::EatWorker 600 1"
+        server.put("/tmp/enqueue.py", (FAULTS / "files" / "enqueue.py").read_text())
+        server.run(f"cd {DIRECTORY} && docker compose exec -T redis {job} </tmp/enqueue.py && sleep 12")
+        host, output = diagnosed(server, tmp_path)
+        assert roots(host) == ["oom_kill"], output[-3000:]
+
+
+@pytest.mark.thorough
+def test_visitors_of_one_address(server: Server, tmp_path: Path) -> None:
+    server.set_env(STANDIN_RATE_LIMIT="3")
+    server.compose("up", "-d")
+    server.wait_for_services()
+    server.run("sed -i '/X-Forwarded-For/d' /etc/nginx/sites-available/mastodon && systemctl reload nginx")
+    server.put("/tmp/traffic.py", (FAULTS / "files" / "traffic.py").read_text())
+    server.run("python3 /tmp/traffic.py get /api/v1/timelines/public 30 stranger")
+    host, output = diagnosed(server, tmp_path)
+    assert roots(host) == ["rate_limited_shared_ip"], output[-3000:]
+
+
+@pytest.mark.thorough
+def test_what_the_proxy_of_the_host_logs_of_requests(server: Server, tmp_path: Path) -> None:
+    before = server.get("/etc/nginx/sites-available/mastodon")
+    step, run = apply(server, tmp_path, "enable_request_log")
+    assert (step["state"], step["problems"], step.get("not_in_effect", "")) == ("kept", [], ""), step
+    facts = module(server, tmp_path, "mastodon_facts")["ansible_facts"]["mastodon"]
+    assert facts["proxy"]["request_log"]["complete"], facts["proxy"]
+    again, _run = apply(server, tmp_path, "enable_request_log")
+    assert (again["state"], again["changes"]) == ("nothing", []), again
+    assert roll_back(server, tmp_path, run)["state"] == "rolled_back"
+    assert server.get("/etc/nginx/sites-available/mastodon") == before
 
 
 @pytest.mark.thorough

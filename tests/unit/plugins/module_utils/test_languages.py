@@ -26,7 +26,10 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers 
         ("le fichier de configuration « a.conf » contient des erreurs", 'configuration file "a.conf" contains errors des erreurs'),
         ("新的编码(UTF8)与模板数据库(SQL_ASCII)的编码不兼容",
          "new encoding (X) is incompatible with the encoding of the template database (X)(SQL_ASCII)的编码不兼容"),
-        ("робота системи бази даних не була завершена", "database system was not properly shut down; automatic recovery in progress завершена"),
+        (
+            "робота системи бази даних не була завершена",
+            "database system was not properly shut down; automatic recovery in progress завершена",
+        ),
         ("何か別のこと", "何か別のこと"),
         ("the database system is starting up", "the database system is starting up"),
     ],
