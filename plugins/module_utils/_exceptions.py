@@ -29,7 +29,7 @@ _OF_A_CLIENT = re.compile(
     r"|database system|datenbanksystem|système de bases? de|sistema de base|sistema di database|система баз"
     r"|データベースシステム|데이터베이스 시스템|数据库系统)"
 )
-_VARIES = re.compile(r'"[^"]*"|«[^»]*»|\S*\d\S*')
+_VARIES = re.compile(r'"[^"]*"|«[^»]*»|(?!EXT\d)(?<!\S)\S*\d\S*')
 
 
 class _Block:

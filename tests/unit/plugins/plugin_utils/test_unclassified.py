@@ -34,6 +34,7 @@ def explained(where: str, *lines: str) -> tuple[str, list[str], list[str]]:
         ("postgres", NOW + "FATAL:  could not frobnicate 17 things", "FATAL: could not frobnicate … things"),
         ("pgbouncer", NOW + "ERROR broken auth file", "broken auth file"),
         ("kernel", "INFO: task puma:123 blocked for more than 120 seconds.", "INFO: task … blocked for more than … seconds."),
+        ("kernel", "EXT4-fs error (device sda1): ext4_find:1: inode #7: odd", "EXT4-fs error (device … … inode … odd"),
         ("kernel", "blk_update_request: I/O error, dev sda, sector 2048", "blk_update_request: I/O error, dev sda, sector …"),
     ],
 )
