@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from box import DB_PASSWORD
 from composed import Project, edited, played, project, put_back, roots, told
 from live import FAULTS as PLANTS
 from project import APP, run
@@ -201,8 +202,7 @@ def statements_lost(project: Project) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     statements = "max_prepared_statements = 0" if project.suite == "trixie" else "server_reset_query = DISCARD ALL"
     (folder / "pgbouncer.ini").write_text(SETTINGS.format(statements=statements))
-    password = next(line for line in (project.directory / ".env.production").read_text().splitlines() if line.startswith("DB_PASS="))
-    (folder / "users.txt").write_text(f'"mastodon" "{password.partition("=")[2]}"\n')
+    (folder / "users.txt").write_text(f'"mastodon" "{DB_PASSWORD}"\n')
     for path in folder.iterdir():
         path.chmod(0o644)
     try:
