@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from box import DB_PASSWORD
 from composed import Project, edited, played, project, put_back, roots, told
 from live import FAULTS as PLANTS
 from project import APP, run
@@ -27,6 +26,7 @@ from test_compose_faults import DATABASE, Planted, of_settings, used
 
 sys.path.insert(0, str(PLANTS / "files"))
 
+from box import DB_PASSWORD  # noqa: E402
 from traffic import picture  # noqa: E402
 
 __all__ = ["project"]  # the fixture
