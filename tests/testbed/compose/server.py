@@ -49,6 +49,10 @@ class Server(Box):
         name, inner = server_image(suite), image(suite)
         box = cls.of_image(f"{name}:{suite}", suite, engine=True, **options)
         try:
+            if options.get("kmsg"):
+                # Here systemd has the controller of devices too, and cannot allow char-* in a container that was given a few.
+                box.put("/etc/systemd/system/systemd-journald.service.d/kmsg.conf", "[Service]\nDeviceAllow=/dev/kmsg rw\n")
+                box.run("systemctl daemon-reload; systemctl restart systemd-journald")
             box.wait_for_engine()
             box.load(inner)
             box.put(f"{DIRECTORY}/docker-compose.yml", (HERE / "docker-compose.yml").read_text())
