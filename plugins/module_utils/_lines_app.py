@@ -42,7 +42,7 @@ _ANY_FRAME = re.compile(
 _FOREIGN = re.compile(r"/(?:gems|ruby|rubygems|rubygems-integration|node_modules|vendor_ruby)/")
 _KIQ = re.compile(  # without a time where the platform notes that (Sidekiq::Logger::Formatters::WithoutTimestamp)
     r"(?:(DEBUG|INFO|WARN|ERROR|FATAL)\s+)?"
-    r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z (?:pid=)?\d+ (?:tid=|TID-)|(?:pid=\d+ )?tid=)([^\s:]{1,40})[ ]?"
+    r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z (?:pid=)?\d+ (?:tid=|TID-)|(?:pid=\d+ )?tid=|\d+ TID-)([^\s:]{1,40})[ ]?"
 )
 _KIQ_BARE = re.compile(r"(WARN|ERROR|FATAL): (?=\S)")  # somebody cut off all that is before it
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)

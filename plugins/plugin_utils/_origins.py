@@ -65,7 +65,8 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r'\{"level":"\w+","ts":"[^"]*","logger":"postgres"', "database"),
         (r'\{"level":"\w+","ts":', "proxy"),
         (r"(?:(?:DEBUG|INFO|WARN|ERROR|FATAL)\s+)?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z (?:pid=)?\d+ (?:tid=|TID-)", "sidekiq"),
-        (r"(?:pid=\d+ )?tid=\w+ ", "sidekiq"),
+        (r"(?:pid=\d+ )?tid=\w+ |\d+ TID-\w+ ", "sidekiq"),
+        (r'(?:INFO|WARN|ERROR): (?:heartbeat: |Error fetching (?:job|message): |\{"context":)', "sidekiq"),
         # not what yarn says
         (rf'\{{"level":\d\d,"time":|(?:ERR!|verb|silly|info) (?!Visit https://yarn|There appears to be)[^\s=]|WARN {_UUID} ', "streaming"),
         (r'\{"level":"\w+","time":\d+,.{0,80}"name":"streaming"|\[ioredis\] |Error: (?:connect E|getaddrinfo E)', "streaming"),

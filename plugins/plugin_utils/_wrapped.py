@@ -27,6 +27,10 @@ _CSV = re.compile(rf'({_DATE}),(?:stdout|stderr),("?)(.*)\2\s*\Z', re.DOTALL)
 _SYSLOG = re.compile(r"<\d{1,3}>1 (\S{1,40}) \S{1,255} (\S{1,48}) (\d{1,8}|-) \S{1,32} (?:-|\[.{0,500}?\]) ?")
 # journalctl -o short-unix and short-monotonic; the kernel has no process there.
 _SECONDS = re.compile(r"(?:(\d{10}\.\d{6})|\[ *\d{1,9}\.\d{6}\]) [\w.-]{1,255} ([\w@./:()-]{1,120})\[(\d{1,8})\]: ")
+_MONTH = re.compile(  # a date that somebody left of what syslog writes
+    r"([A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d) "
+    r"(?=(?:INFO|WARN|ERROR|FATAL): |method=[A-Z]|app/\S{1,200}:\d|/\S{1,200}:\d{1,6}:in |\[[0-9a-f]{8}-)"
+)
 _FIELD = re.compile(r" {4}MESSAGE=")  # of journalctl -o verbose
 _STEP = re.compile(r"#\d{1,3} (?:\d{1,6}\.\d{1,3} |(?=ERROR))")  # of docker build
 # grep in several files. One space is what a program writes behind the name of a file, and "812:M 02 Jan" is Redis' own.
@@ -81,6 +85,9 @@ def unwrapped(text: str) -> Stripped:
         found = _dated(text)
         if found:
             return found
+    month = _MONTH.match(text)
+    if month:
+        return _at(_stripped(text[month.end() :]), month[1])
     around = _FILE.match(text) if any(ending in text for ending in (".log", ".out", ".err", ".txt")) else None
     found = _stripped(text[around.end() :] if around else text)
     again = found.text != text and not (found.identifier or found.service)  # a date around the prefix of a container
