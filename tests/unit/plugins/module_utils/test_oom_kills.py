@@ -15,7 +15,8 @@ OURS, OTHER, OUTER = "a" * 64, "b" * 64, "c" * 64
 
 
 def joined(deployment: str, process: str, cgroup: str, unit: str = "") -> list[dict[str, Any]]:
-    kill = {"process": process, "time_epoch": 1.0, "scope": "cgroup", **({"cgroup": cgroup} if cgroup else {}), **({"unit": unit} if unit else {})}
+    known = {key: value for key, value in (("cgroup", cgroup), ("unit", unit)) if value}
+    kill = {"process": process, "time_epoch": 1.0, "scope": "cgroup", **known}
     named = "social-sidekiq-1" if deployment == "docker" else "mastodon-sidekiq.service"
     facts: dict[str, Any] = {"memory": {}, "services": {"units": [{"name": named}]}, "logs": {"_oom_kills": [kill], "sources": []}}
     _join_oom_kills(facts, {"deployment": deployment, "units": [{"name": named, "_container": OURS if deployment == "docker" else ""}]})
