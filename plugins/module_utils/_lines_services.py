@@ -30,6 +30,10 @@ _NGINX_FILE = re.compile(
     r'(\.well-known/webfinger|api/v\d/instance|auth/sign_in|users/(?=[^/"]{1,60}/inbox)|packs/|@(?!fs/|vite/|id/|react-refresh\b)(?=\w)'
     r'|system/(?=(?:accounts|media_attachments|cache|custom_emojis|site_uploads)/)))[^"]*" failed \(2: '
 )
+# What Mastodon is never asked by: PHP and its like, and paths of others on the same server.
+_NGINX_OTHERS = re.compile(
+    r'upstream: "(?:fastcgi|uwsgi|scgi)://|^FastCGI sent in stderr|request: "[A-Z]{3,8} /(?:_matrix|_synapse|remote\.php|index\.php|ocs)\b'
+)
 _NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
@@ -154,7 +158,8 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     """What nginx itself says of a request, and {server upstream}: its server block and the addresses of upstreams it may mean."""
     cut = _NGINX_CLIENT.search(message)
     text, rest = (message[: cut.start()], message[cut.end() :]) if cut else (message, "")
-    if message.count('" failed (') > 1:  # a path that reads like an answer of the operating system
+    # A path that reads like an answer of the operating system.
+    if message.count('" failed (') > 1 or _NGINX_OTHERS.search(message):
         return "", {}
     file = _NGINX_FILE.match(text)
     told = file and (file.group(3) is None or _NGINX_NAMED.search(rest))

@@ -49,6 +49,11 @@ _MISROUTED = re.compile(
     r'"GET /api/v1/streaming(?:/(?:user|public|direct)(?:/(?:notification|local|remote))?[? ][^"]{0,2000}" 404 '
     r'|[/?" ][^"]{0,2000}" 404 .{0,2000}:3000 )'
 )
+# Others that write into the same journal.
+_OTHERS = re.compile(
+    r"(?:matrix-)?synapse|dendrite|nextcloud|gitea|forgejo|gitlab|peertube|pleroma|akkoma|misskey|lemmy|gotosocial|php[\d.]*-fpm|mariadbd?|mysqld?"
+    r"|sshd(?:-session)?|CRON|cron|fail2ban.*|grafana.*|prometheus.*|jellyfin|smbd|named|clamd|freshclam"
+)
 _FOREMAN = re.compile(r"[\w-]+\.\d+")  # it has compose's prefix, and starts plain processes
 _MOST_PARTS = 2000
 _MOST_FIRST = 50
@@ -105,6 +110,8 @@ class Pasted:
         bare = _BARE.match(line.text) if not line.identifier else None
         if bare:
             line = line._replace(text=line.text[bare.end() :], identifier=bare[1], pid=int(bare[2]))
+        if _OTHERS.fullmatch(line.identifier or line.service or ""):
+            return
         composed = bool(line.service) and _FOREMAN.fullmatch(line.service) is None
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
