@@ -70,6 +70,7 @@ def without_its_jobs(project: Project) -> Iterator[None]:
     try:
         yield
     finally:
+        project.compose("stop", "-t", "5", "sidekiq")  # what it gives back as it ends would come after
         project.run("redis", "redis-cli", "flushall")
         project.compose("up", "-d", "--force-recreate", *APP)
         project.ready()
