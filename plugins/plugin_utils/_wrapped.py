@@ -85,9 +85,6 @@ def unwrapped(text: str) -> Stripped:
         found = _dated(text)
         if found:
             return found
-    month = _MONTH.match(text)
-    if month:
-        return _at(_stripped(text[month.end() :]), month[1])
     around = _FILE.match(text) if any(ending in text for ending in (".log", ".out", ".err", ".txt")) else None
     found = _stripped(text[around.end() :] if around else text)
     again = found.text != text and not (found.identifier or found.service)  # a date around the prefix of a container
@@ -97,6 +94,9 @@ def unwrapped(text: str) -> Stripped:
 
 def _stripped(text: str) -> Stripped:
     """Some put two spaces behind the name of the program; the build of an image is in logs of its own and in those of others."""
+    month = _MONTH.match(text)
+    if month:
+        return _at(strip_prefix(text[month.end() :]), month[1])
     step = _STEP.match(text) if text[:1] == "#" else None
     found = strip_prefix(text[step.end() :] if step else text)
     two = found.text[:1] == " " and (found.identifier or found.service) and shows(found.text[1:])
