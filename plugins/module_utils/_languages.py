@@ -217,6 +217,7 @@ _SAID = (  # English; Japanese, Chinese, Korean, Russian, Spanish, Italian, for 
 
 
 _INNER = re.compile(r"(?<= )[^ ]{3,}(?= )")
+_BETWEEN = re.compile(r"NAME|\\d\+|\\.|.\{[^}]*\}|.[?*+]|[.()\[\]]")  # of a pattern without groups: what is no text; parsing all takes long
 _SPLIT = re.compile(r"\|(?![^()]*\))")  # not inside of a group
 
 
@@ -236,7 +237,7 @@ def _known() -> Iterator[_Known]:
     for said, others in said_in:
         for other in _SPLIT.split(others):
             pattern = other.replace("NAME", _NAME)
-            for literal in literals(pattern):
+            for literal in literals(pattern) if "(?" in other else [max(_BETWEEN.split(other), key=len)]:
                 yield _Known(literal, max(_INNER.findall(literal), key=len, default=""), pattern, said)
 
 

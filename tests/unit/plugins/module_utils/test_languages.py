@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.fediops.mastodon.plugins.module_utils import _languages, _languages_postgresql
+from ansible_collections.fediops.mastodon.plugins.module_utils import _languages, _languages_postgresql, _signatures
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard
 
@@ -40,6 +40,7 @@ def test_what_is_known_is_said_in_english(text: str, said: str) -> None:
 
 def test_every_translation_is_found_by_the_text_it_is_looked_for_by() -> None:
     assert all(len(each.literal) >= 3 for each in _languages._ALL)
+    assert all(any(each.literal in needed for needed in _signatures.literals(each.pattern)) for each in _languages._ALL)
     listed = [block.split("\n")[0] for block in _languages_postgresql.MESSAGES.strip().split("\n\n")]
     assert {each.said for each in _languages._ALL} == {said for said, _others in _languages._SAID} | set(listed)
 
