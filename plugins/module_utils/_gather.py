@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 OURS = ("ruby", "bundle", "puma", "sidekiq", "node", "MainThread", "postgres", "redis-server", "valkey-server", "keydb-server", "nginx")
 # Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
-STORES = ("postgres", "redis-server", "valkey-server", "keydb-server")
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
 RESOLVE_SECONDS = 1.0
@@ -195,16 +194,9 @@ def _join_oom_kills(facts: dict[str, Any], ground: dict[str, Any]) -> None:
         for kill in kills:
             own = [name for identifier, name in containers.items() if identifier in kill.get("cgroup", "")]
             kill.update({"unit": own[0]} if own else {})
-        # A build runner beside Mastodon that hits the limit of its own unit is nobody's fault here.
+        # A build runner beside Mastodon that hits the limit of its own unit or container is nobody's fault here.
         facts["memory"]["oom_kills"] = [kill for kill in kills if kill.get("unit") in units or (
-            not kill.get("unit") and any(kill["process"].startswith(name) for name in OURS) and _may_be_ours(kill, ground["deployment"]))]
-
-
-def _may_be_ours(kill: dict[str, Any], deployment: str) -> bool:
-    """Of a process in a container that is none of ours now: one of before, which compose made anew, had another id. In a container of a
-    container it was somebody else's, and where none runs Mastodon, unless it was a store, which may be in one all the same."""
-    most = 1 if deployment == "docker" or kill["process"].startswith(STORES) else 0
-    return len(_CONTAINER_ID.findall(kill.get("cgroup", ""))) <= most
+            not kill.get("unit") and kill["process"].startswith(OURS) and not _CONTAINER_ID.search(kill.get("cgroup", "")))]
 
 
 def _host_facts() -> dict[str, Any]:

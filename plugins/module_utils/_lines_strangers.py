@@ -83,14 +83,15 @@ _METADATA = re.compile(r"\s{2,}(?!Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
     r"((?:ERROR|ERREUR|FEHLER|ERRORE|FEL): +"
-    r"(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig|fehlerhaft"
+    r"(?:invalid|malformed|value|date/time|syntax|unterminated|unrecognized|time zone|time|ungültig\w*|fehlerhaft\w*"
     r"|Syntax|Wert|Datum|syntaxe|valeur|chaîne|la valeur|tableau|la sintaxis|el valor"
-    r"|literal|sintaxis|sintassi|sintaxe|valor|ogiltig|felaktig|värde)\b[^\"«»:]*).*",
+    r"|literal|sintaxis|sintassi|sintaxe|valor|ogiltig\w*|felaktig\w*|värde\w*)\b[^\"«»:]*).*",
     re.S,
 )
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")  # Russian, Japanese, Chinese, Korean
 _MAIL_STATUS = re.compile(r"\d{3}[ -]\d\.\d{1,3}\.\d{1,3}\b")  # RFC 3463; the words behind it are another server's
 _EACH_QUOTED = re.compile('"[^"]*"')
+_NAMED = re.compile('"[^"]*"|«[^»]*»|»[^«]*«')
 _IN_QUOTES = re.compile('".*"|".*')
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
@@ -114,9 +115,14 @@ def heard(origin: str, line: Line) -> str:
     return english(text)
 
 
+def _one_word(quoted: Match[str]) -> str:
+    """Names in quotes are of one word; of several are the values of rows, in whatever language."""
+    return quoted.group() if len(quoted.group().strip('"«»').split()) < 2 else '"…"'
+
+
 def _heard(origin: str, line: Line) -> str:
     if origin not in APPLICATION:
-        return _VALUE.sub(r"\1…", line.text) if origin == "database" else line.text
+        return _NAMED.sub(_one_word, _VALUE.sub(r"\1…", line.text)) if origin == "database" else line.text
     if origin == "command":  # its owner ran it and pasted what it printed: no visitor can write into that
         return f"{line.fields['class']}: {line.fields.get('message', '')}" if line.fields.get("class") else line.text
     name = line.fields.get("class", "") if line.kind != "job" else ""

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from composed import RUNS, Project, back, cured, edited, played, project, roots, settings, told
+from live import ansible
 from project import APP, OWNER, run
 from test_interrupted import SHOOTER
 
@@ -156,8 +157,8 @@ SELECT (SELECT min(id) FROM accounts), 900000 + n, 'cached.png', 'image/png', 52
 now() - interval '30 days', now() - interval '30 days' FROM generate_series(1, 10) AS n"""
 
 
-@pytest.mark.thorough
-def test_cached_media_in_a_full_volume_make_room(project: Project, tmp_path: Path) -> None:
+def cached_media(project: Project) -> list[Path]:
+    """Copies of pictures of another server, thirty days old, which Mastodon's database knows."""
     asked(project, "mastodon_production", CACHED)
     top = project.media / "media_attachments"
     cached = [top / f"files/000/900/{number:03}/{size}" for number in range(1, 11) for size in ("original", "small")]
@@ -165,16 +166,33 @@ def test_cached_media_in_a_full_volume_make_room(project: Project, tmp_path: Pat
         folder.mkdir(parents=True)
         (folder / "cached.png").write_bytes(b"\0" * (512 << 10))
     run("chown", "-R", f"{OWNER}:{OWNER}", top)
-    own, fill = top / "own.png", project.media / "fill"
+    return [folder / "cached.png" for folder in cached]
+
+
+@pytest.mark.thorough
+def test_cached_media_are_cleaned_up(project: Project, tmp_path: Path) -> None:
+    cached = cached_media(project)
+    played(project, tmp_path)
+    words = ["-m", "fediops.mastodon.mastodon_cleanup", "-a", json.dumps({"media_days": 7, "root": str(project.directory)})]
+    for check, left in ((["--check"], True), ([], False)):
+        done = ansible("-i", tmp_path / "inventory.json", "all", *words, *check, program="ansible")
+        assert "cached remote media older than 7 days" in done.stdout, done.stdout
+        assert {path.exists() for path in cached} == {left}, done.stdout
+
+
+@pytest.mark.thorough
+def test_cached_media_in_a_full_volume_make_room(project: Project, tmp_path: Path) -> None:
+    cached = cached_media(project)
+    own, fill = project.media / "media_attachments/own.png", project.media / "fill"
     own.write_bytes(b"uploaded here")
     with contextlib.suppress(OSError), fill.open("wb") as stream:
         while True:
             stream.write(b"\0" * (1 << 20))
     try:
         host, output = played(project, tmp_path, "remediate", "-e", "mastodon_remediate_impact=prune", "--check", "--diff")
-        assert "cached remote media older than 7 days" in output and all((folder / "cached.png").exists() for folder in cached), output
+        assert "cached remote media older than 7 days" in output and all(path.exists() for path in cached), output
         host = cured(project, tmp_path, "disk_full", "prune")
-        assert not any((folder / "cached.png").exists() for folder in cached) and own.exists() and fill.exists(), told(host)
+        assert not any(path.exists() for path in cached) and own.exists() and fill.exists(), told(host)
     finally:
         fill.unlink()
         own.unlink()

@@ -11,7 +11,7 @@ import pytest
 
 from live import Box, diagnose
 
-# A directory's only block becomes zeros behind the back of the kernel, which finds out when somebody looks into it.
+# A directory's only block is overwritten behind the back of the kernel, which finds out when somebody looks into it.
 DAMAGED = """
 set -e
 truncate -s 16M /var/tmp/odd.img

@@ -64,6 +64,8 @@ def _endpoint(host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
         host.connect((place.hostname, port)).close()
     except OSError as problem:
         told.update(reachable=False, error={"kind": error_kind(problem), "message": problem.strerror or "no answer in time"})
+    except ValueError:  # an empty or overlong part of a name
+        told.update(reachable=False, error={"kind": "dns", "message": "no name of a host"})
     return {"endpoint": told}
 
 

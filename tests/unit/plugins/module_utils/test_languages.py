@@ -64,3 +64,26 @@ def test_two_names_in_quotes_and_the_words_of_a_stranger_between_them() -> None:
     value = '"a" リレーション"b"の列"c"はすでに存在します'
     odd = parse("database", f"2026-01-02 03:04:05 JST [12] ERROR:  型の入力構文が不正です: {value}")
     assert "already exists" not in heard("database", odd)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FEHLER:  ungültiger Eingabewert für Enum x: »%s«", "FEHLER:  Zeitzone »%s« nicht erkannt",
+        "ERREUR:  le fuseau horaire « %s » n'est pas reconnu",
+        "ERROR:  el huso horario «%s» no es reconocido", 'ERRORE:  valore "%s" fuori dall\'intervallo consentito per il tipo bigint',
+        'FEL:  värdet "%s" är utanför giltigt intervall för typen bigint', 'FEL:  tidszon "%s" känns inte igen',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "value", ["could not extend file 'x': No space left on device", "slut på minne", "terminating any other active server processes"]
+)
+def test_values_of_rows_in_quotes_are_not_heard(said: str, value: str) -> None:
+    text = heard("database", parse("database", "2026-01-02 03:04:05 CET [12] " + said % value))
+    assert "No space" not in text and "memory" not in text and "terminating" not in text
+
+
+def test_names_in_quotes_are_heard() -> None:
+    for said in ('FATAL:  role "mastodon" does not exist', 'FEHLER:  Spalte »visibility« von Relation »statuses« existiert bereits',
+                 "ERREUR:  la relation « accounts » n'existe pas"):
+        assert heard("database", parse("database", "2026-01-02 03:04:05 CET [12] " + said)) == said

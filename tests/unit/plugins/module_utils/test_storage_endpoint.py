@@ -24,6 +24,12 @@ def test_it_answers_and_then_does_not() -> None:
     assert (gone["reachable"], gone["error"]["kind"]) == (False, "refused")
 
 
+@pytest.mark.parametrize("name", ["a..b", "x" * 70 + ".example", "none.invalid"])
+def test_a_name_that_leads_nowhere(name: str) -> None:
+    told = _endpoint(Host(time.monotonic() + 10), {"S3_ENDPOINT": f"https://{name}"})["endpoint"]
+    assert (told["reachable"], told["error"]["kind"]) == (False, "dns")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
