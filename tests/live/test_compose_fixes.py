@@ -159,11 +159,11 @@ now() - interval '30 days', now() - interval '30 days' FROM generate_series(1, 1
 
 def cached_media(project: Project) -> list[Path]:
     """Copies of pictures of another server, thirty days old, which Mastodon's database knows."""
-    asked(project, "mastodon_production", CACHED)
+    asked(project, "mastodon_production", "DELETE FROM media_attachments WHERE id > 900000", CACHED)
     top = project.media / "media_attachments"
     cached = [top / f"files/000/900/{number:03}/{size}" for number in range(1, 11) for size in ("original", "small")]
     for folder in cached:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "cached.png").write_bytes(b"\0" * (512 << 10))
     run("chown", "-R", f"{OWNER}:{OWNER}", top)
     return [folder / "cached.png" for folder in cached]
