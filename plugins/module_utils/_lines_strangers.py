@@ -10,6 +10,7 @@ that class is one whose messages are written by Ruby, the operating system or a 
 
 from __future__ import annotations
 
+import functools
 import re
 
 from typing import Match
@@ -93,6 +94,7 @@ _MAIL_STATUS = re.compile(r"\d{3}[ -]\d\.\d{1,3}\.\d{1,3}\b")  # RFC 3463; the w
 _EACH_QUOTED = re.compile('"[^"]*"')
 _NAMED = re.compile('"[^"]*"|«[^»]*»|»[^«]*«')
 _IN_QUOTES = re.compile('".*"|".*')
+_REMEMBERED_LENGTH = 500
 _QUIET = ("debug", "info", "silly", "verb", "http")
 
 
@@ -103,11 +105,16 @@ def ours(name: str) -> bool:
 
 def heard(origin: str, line: Line) -> str:
     """The text signatures are matched on; "" when nothing of the line is ours."""
+    if origin == "database":
+        return _database(line.text) if len(line.text) <= _REMEMBERED_LENGTH else _database.__wrapped__(line.text)
     text = _heard(origin, line)
-    translated = origin in ("database", "command") or "FATAL" in text or not text.isascii()
-    if not translated:
-        return text
-    if origin == "database" and _OTHER_SCRIPT.search(text):
+    return english(text) if origin == "command" or "FATAL" in text or not text.isascii() else text
+
+
+@functools.lru_cache(maxsize=2048)  # a database repeats itself
+def _database(line: str) -> str:
+    text = _NAMED.sub(_one_word, _VALUE.sub(r"\1…", line))
+    if _OTHER_SCRIPT.search(text):
         around = _IN_QUOTES.sub('"…"', text)
         if english(around) == around:  # in the quotes may stand whatever was in a row, other quotes too
             severity, colon, said = _EACH_QUOTED.sub('"…"', text).partition(":  ")
@@ -122,7 +129,7 @@ def _one_word(quoted: Match[str]) -> str:
 
 def _heard(origin: str, line: Line) -> str:
     if origin not in APPLICATION:
-        return _NAMED.sub(_one_word, _VALUE.sub(r"\1…", line.text)) if origin == "database" else line.text
+        return line.text
     if origin == "command":  # its owner ran it and pasted what it printed: no visitor can write into that
         return f"{line.fields['class']}: {line.fields.get('message', '')}" if line.fields.get("class") else line.text
     name = line.fields.get("class", "") if line.kind != "job" else ""

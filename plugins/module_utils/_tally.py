@@ -16,7 +16,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._exceptions impor
 from ansible_collections.fediops.mastodon.plugins.module_utils._libraries import Libraries
 from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, decoded, month_epoch
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import parse
-from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import heard, ours
+from ansible_collections.fediops.mastodon.plugins.module_utils._lines_strangers import APPLICATION, heard, ours
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import Redactor
 from ansible_collections.fediops.mastodon.plugins.module_utils._remotes import Remotes
 from ansible_collections.fediops.mastodon.plugins.module_utils._signatures import Matcher
@@ -148,7 +148,7 @@ class Tally:
                 sample = line.text if sample is None else sample
                 if not self.matcher.see(origin, name, time, text, ident, sample) and trouble(origin, line):
                     self.exceptions.add_line(origin, text, time)
-                behind = self._libraries.told(source, line, text)
+                behind = self._libraries.told(source, line, text) if origin in APPLICATION else ""
                 if behind:
                     self.matcher.see(origin, name, time, behind, ident, sample)
         elif kind == "frame":

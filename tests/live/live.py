@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,15 @@ sys.path.insert(0, str(ROOT / "tests" / "testbed"))
 from box import SUITES, Box  # noqa: E402
 from box_machine import by_ssh  # noqa: E402
 
-__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "by_ssh", "diagnose", "inventory", "preloaded"]
+__all__ = ["FAULTS", "ONE_SUITE", "ROOT", "SUITES", "Box", "ansible", "box_for", "by_ssh", "diagnose", "inventory", "preloaded"]
 
 # Both in the thorough run, one in the short one.
 ONE_SUITE = ["trixie", pytest.param("bookworm", marks=pytest.mark.thorough)]
+
+
+def box_for(suite: str, known: Mapping[str, Any]) -> Box:
+    """A box with what a fault needs of the machine. ``known``: its fault.yml."""
+    return Box.start(suite, **{need: bool(known.get(need)) for need in ("kmsg", "loop", "net_admin")})
 
 
 def inventory(folder: Path, *boxes: Box, **variables: Any) -> Path:

@@ -27,6 +27,7 @@ from test_compose_faults import DATABASE, Planted, of_settings, used
 sys.path.insert(0, str(PLANTS / "files"))
 
 from box import DB_PASSWORD  # noqa: E402
+from box_client import DOMAIN, TOKEN, form_of_file  # noqa: E402
 from traffic import picture  # noqa: E402
 
 __all__ = ["project"]  # the fixture
@@ -111,10 +112,9 @@ def of_files(*patterns: str) -> Planted:
 
 def upload(project: Project) -> None:
     """A picture; what becomes of it is not asked."""
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-    headers = {"Host": "mastodon.test", "X-Forwarded-Proto": "https", "Authorization": "Bearer standin-posting-token",
-               "Content-Type": "multipart/form-data; boundary=b"}  # fmt: skip
-    request = urllib.request.Request(f"http://127.0.0.1:{project.web_port}/api/v2/media", head + picture() + b"\r\n--b--\r\n", headers)
+    body, kind = form_of_file(picture(), "a.png")
+    headers = {"Host": DOMAIN, "X-Forwarded-Proto": "https", "Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+    request = urllib.request.Request(f"http://127.0.0.1:{project.web_port}/api/v2/media", body, headers)
     with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
         answer.read()
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from live import FAULTS, SUITES, Box, diagnose
+from live import FAULTS, SUITES, Box, box_for, diagnose
 
 ALL = sorted(path.parent.name for path in FAULTS.glob("*/fault.yml"))
 
@@ -61,7 +61,7 @@ def cases(*, cured: bool) -> list[Any]:
 @pytest.mark.parametrize(("fault", "suite"), cases(cured=False))
 def test_fault_is_named_first_and_alone(fault: str, suite: str, tmp_path: Path) -> None:
     known = described(fault)
-    with Box.start(suite, kmsg=known.get("kmsg", False), loop=known.get("loop", False), net_admin=known.get("net_admin", False)) as box:
+    with box_for(suite, known) as box:
         box.ready()
         diagnosis, output = diagnose(box, tmp_path, plant=fault)
         host = diagnosis["hosts"][box.name]

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from live import FAULTS, ROOT, Box, ansible, inventory
+from live import FAULTS, ROOT, Box, ansible, box_for, inventory
 from proof import differences, picture, prove
 from test_faults import cases, described, summary
 
@@ -50,7 +50,7 @@ def threads(box: Box) -> int:
 def test_fault_is_cured(fault: str, suite: str, tmp_path: Path) -> None:
     known = described(fault)
     remediate = [ROOT / "playbooks" / "remediate.yml"]
-    with Box.start(suite, kmsg=known.get("kmsg", False), loop=known.get("loop", False), net_admin=known.get("net_admin", False)) as box:
+    with box_for(suite, known) as box:
         box.ready()
         planted, output, _code = play(
             box, tmp_path / "planted", [FAULTS / "plant.yml", ROOT / "playbooks" / "diagnose.yml"], "-e", f"fault={fault}"

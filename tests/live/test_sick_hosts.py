@@ -44,6 +44,35 @@ def test_hung_disk_costs_one_subset(tmp_path: Path) -> None:
         assert [finding["id"] for finding in host["findings"] if finding["rank"] == 1] == [], host["findings"]
 
 
+SILENT = """
+echo nameserver 127.0.0.1 > /etc/resolv.conf
+cat >> /home/mastodon/live/.env.production <<END
+S3_ENABLED=true
+S3_BUCKET=media
+S3_ENDPOINT=https://media.storage.example
+END
+systemd-run -q /usr/bin/python3 -c 'import socket, time
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.bind(("127.0.0.1", 53))
+time.sleep(600)'
+systemctl restart mastodon-web mastodon-sidekiq
+"""
+
+
+@pytest.mark.thorough
+def test_a_name_server_that_says_nothing_costs_no_facts(tmp_path: Path) -> None:
+    """The C library asks it for ten seconds and more; the tools that make thumbnails are known all the same."""
+    with Box.start("trixie") as box:
+        box.ready()
+        box.run(SILENT)
+        diagnosis, output = diagnose(box, tmp_path)
+        host = diagnosis["hosts"][box.name]
+        media = host["probes"]["media"]
+        print(f"a silent name server: media in {media['seconds']:.1f} s, {media['reason']}")
+        assert media["state"] == "ok" and "S3_ENDPOINT could not be told" in media["reason"], output
+        assert "s3_failure" not in {finding["id"] for finding in host["findings"]}, host["findings"]
+
+
 @pytest.mark.parametrize("suite", ONE_SUITE)
 def test_every_writable_place_filled_to_the_last_byte(suite: str, tmp_path: Path) -> None:
     """/ with home, /var/tmp and all databases on it, and /tmp: Ansible has nowhere to put a module but memory."""

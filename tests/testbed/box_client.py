@@ -25,6 +25,14 @@ class Response(NamedTuple):
     body: str
 
 
+def form_of_file(data: bytes, filename: str) -> tuple[bytes, str]:
+    """Body and type of a form with one file."""
+    edge = secrets.token_hex(12)
+    disposition = f'Content-Disposition: form-data; name="file"; filename="{filename}"'
+    head = f"--{edge}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n"
+    return head.encode() + data + f"\r\n--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
+
+
 class Client(Machine):
     def http(
         self, method: str, path: str, body: str | bytes | None = None, headers: dict[str, str] | None = None,
@@ -54,10 +62,6 @@ class Client(Machine):
 
     def upload(self, data: bytes, filename: str, api: str = "v2", timeout: float = 60) -> Response:
         """Upload a picture or a video; v2 leaves videos to Sidekiq and answers 202."""
-        boundary = secrets.token_hex(12)
-        body = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode() + data + f"\r\n--{boundary}--\r\n".encode()
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        body, kind = form_of_file(data, filename)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
         return self.http("POST", f"/api/{api}/media", body, headers, timeout)

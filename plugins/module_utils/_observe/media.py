@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from typing import Any, Mapping
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, Owner
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import error_kind
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
+from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import side_by_side
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,6 +26,7 @@ MINIMUM_LIBVIPS = (8, 13)
 LIBVIPS_AGE = 2
 MAX_DIRECTORIES = 400
 MAX_DEPTH = 4
+ENDPOINT_SECONDS, CONNECT_SECONDS = 6.0, 4.0  # with and without the lookup of the name
 PROXY_SETTINGS = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the way is the proxy's then
 # What Mastodon itself writes below the root of its media; lost+found and what others put there are none of its business.
 TREES = ("accounts", "media_attachments", "cache", "custom_emojis", "site_uploads", "preview_cards", "imports", "backups")
@@ -59,14 +62,23 @@ def _endpoint(host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
         return {}
     if place.scheme not in ("http", "https") or not place.hostname or any(settings.get(each) for each in PROXY_SETTINGS):
         return {}
-    told: dict[str, Any] = {"address": "%s:%d" % (place.hostname[:253], port), "reachable": True}
+    hostname = place.hostname
+    # A process of its own: the C library waits for a dead name server as long as it likes.
+    until = time.monotonic() + max(0.5, host.left(ENDPOINT_SECONDS + 1.0) - 1.0)  # of the subset's own time some must be left
+    outcome = side_by_side({"endpoint": lambda _host: _reached(host, hostname, port)}, {"endpoint": until})["endpoint"]
+    if outcome.state != "ok":
+        return {"_partly": "whether anybody answers at S3_ENDPOINT could not be told: %s" % outcome.reason}
+    return {"endpoint": {"address": "%s:%d" % (hostname[:253], port), **outcome.facts}}
+
+
+def _reached(host: Host, name: str, port: int) -> dict[str, Any]:
     try:
-        host.connect((place.hostname, port)).close()
+        host.connect((name, port), CONNECT_SECONDS).close()
     except OSError as problem:
-        told.update(reachable=False, error={"kind": error_kind(problem), "message": problem.strerror or "no answer in time"})
+        return {"reachable": False, "error": {"kind": error_kind(problem), "message": problem.strerror or "no answer in time"}}
     except ValueError:  # an empty or overlong part of a name
-        told.update(reachable=False, error={"kind": "dns", "message": "no name of a host"})
-    return {"endpoint": told}
+        return {"reachable": False, "error": {"kind": "dns", "message": "no name of a host"}}
+    return {"reachable": True}
 
 
 def _read_only(host: Host, install: dict[str, Any]) -> list[dict[str, Any]]:

@@ -142,3 +142,15 @@ def test_memory_of_requests_is_bounded() -> None:
 def test_only_the_start_of_a_message_is_searched() -> None:
     matcher = Matcher(SIGNATURES)
     assert matcher.match("web", "x" * TEXT_LIMIT + "No space left") == []
+
+
+@given(
+    st.lists(st.text("abé語 ", min_size=1, max_size=12), min_size=1, max_size=12),
+    st.text("abé語 \udc80", max_size=30),
+    st.integers(min_value=0, max_value=12),
+)
+def test_no_literal_is_passed_over_wherever_it_stands(known: list[str], text: str, chosen: int) -> None:
+    for at in range(5):
+        line = "x" * at + text + known[chosen % len(known)] + text
+        matcher = Matcher({f"issue.{number}": {"in": ["web"], "match": re.escape(one)} for number, one in enumerate(known)})
+        assert matcher.match("web", line) == [f"issue.{number}" for number, one in enumerate(known) if one in line]
