@@ -19,8 +19,8 @@ NEAR = 8  # backtrace lines: who called the caller says nothing
 _OPEN_LIMIT = 1024
 
 _LIBRARY = re.compile(
-    r"/gems/(?:(?P<redis>redis|redis-client|hiredis\w*)|(?P<smtp>net-smtp|mail)|(?P<search>elasticsearch\S*|elastic-\S+|opensearch\S*|chewy)"
-    r"|(?P<storage>aws-sdk-\w+|fog-\w+|azure-\S+))-\d|/net/(?P<net>smtp)\.rb:"
+    r"(?:/gems/|^\s*)(?:(?P<redis>redis|redis-client|hiredis\w*)|(?P<smtp>net-smtp|mail)|(?P<search>elasticsearch\S*|elastic-\S+|opensearch\S*|chewy)"
+    r"|(?P<storage>aws-sdk-\w+|fog-\w+|azure-\S+))(?:-| \()\d|/net/(?P<net>smtp)\.rb:"
 )
 
 
@@ -50,6 +50,8 @@ class Libraries:
         if str(line.fields.get("job", "")).startswith(_MAILER) or line.thread and (source, line.thread) in self._mailing:
             self._told.pop(key, None)
             return f"{text} [smtp]"
+        if text.startswith("$ "):  # typed
+            return ""
         if len(self._told) >= _OPEN_LIMIT:
             del self._told[next(iter(self._told))]
         self._told[key] = (text, 0)
@@ -59,13 +61,16 @@ class Libraries:
         return ""
 
     def frame(self, source: str, line: Line) -> str:
-        """What was told before with the service behind it, at the first backtrace line that shows it; else empty."""
+        """What was told before with the service behind it, at the first backtrace line that shows it; else empty.
+
+        Of a source that has said nothing yet the lines themselves: nobody's message comes before them, and often they tell what failed.
+        """
         key = (source, line.id or line.thread)
         if not key[1]:
             key = self._last.get(source, key)
         known = self._told.get(key)
         if known is None:
-            return ""
+            return "" if source in self._last else f"frame: {line.text.strip()}"
         text, seen = known
         found = _LIBRARY.search(line.text)
         if found is None and seen < NEAR:

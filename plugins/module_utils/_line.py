@@ -50,7 +50,7 @@ class Line(NamedTuple):
 
 
 # What PostgreSQL says in a DETAIL without a value of anybody's row.
-DETAIL = re.compile(r"DETAIL: +(?:The data directory was initialized by|Unicode escape values cannot be used|\\u0000 cannot be converted)")
+DETAIL = re.compile(r"DETAIL: +(?:The data directory was initialized by|Unicode escape values cannot be used|\\u0000 cannot be converted|The chosen LC_\w+ setting requires)")
 
 _MONTHS = {
     name: number

@@ -55,7 +55,7 @@ class Stripped(NamedTuple):
 _COMPOSE = re.compile(r"(?:[\w ]{0,12}\d\d:\d\d(?::\d\d)? )?([A-Za-z0-9][\w.@-]{0,120})(?:[ \t]*\|(?: |$)|[ \t]+\|)")
 # kubectl logs --prefix, and stern: pod and container; or the pod alone.
 _POD = re.compile(
-    r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] "
+    r"\[pod/([\w.-]{1,200})/[\w.-]{1,63}\] |\[([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5})\] (?=\S)"
     r"|([a-z][a-z0-9.-]{1,200}-[0-9a-f]{6,10}-[a-z0-9]{5})(?: (?!at |from |in )[a-z][a-z0-9-]{0,62})? (?!\d+/\d+\s)(?=\S)"
 )
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,5}\b)?[ \t]*")
@@ -88,7 +88,7 @@ def strip_prefix(line: str) -> Stripped:
     else:
         container = _COMPOSE.match(text) or _POD.match(text)
         if container:
-            text, service = text[container.end() :], container.group(1) or container.group(2)
+            text, service = text[container.end() :], next(filter(None, container.groups()))
     weekday = _WEEKDAY.match(text)
     rest = text[weekday.end() :] if weekday else text
     stamp = _ISO.match(rest)

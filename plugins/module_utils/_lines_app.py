@@ -59,6 +59,7 @@ _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; it
 )  # fmt: skip
 _PERFORMED_END = re.compile(r"\)[:.]?$")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
+_REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): +.*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)  # the class behind what the server said
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
 _NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
@@ -143,6 +144,9 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
     again = _AGAIN.match(message)
     if again:  # Rails 7.1 and newer, before details of an error that it has counted in the lines above
         return Line("text", "{class}: {message}".format(**_named(*again.groups())), severity, rid, "", when)
+    reported = _REPORTED.match(report)
+    if reported:
+        return Line("exception", message, severity, rid, "", when, dict(_named(reported.group(2), reported.group(1)), single=True))
     listed = _LISTED.match(message)
     if listed and _NAMED.match(listed.group(1)):
         return Line("exception", message, severity, rid, "", when, dict(_named(*listed.groups()), single=True))
