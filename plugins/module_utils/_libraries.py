@@ -25,6 +25,8 @@ _LIBRARY = re.compile(
 
 
 _MAILER = "ActionMailer::"
+# What was typed, and what Puma, rake and migrations print before anything fails.
+_HARMLESS = re.compile(r"[$=*] |(?:=>|==|--|\*\*|\[\d+\] \*) |Puma |Exiting$|[Bb](?:in/)?(?:rails|rake) aborted!$")
 
 
 class Libraries:
@@ -50,7 +52,7 @@ class Libraries:
         if str(line.fields.get("job", "")).startswith(_MAILER) or line.thread and (source, line.thread) in self._mailing:
             self._told.pop(key, None)
             return f"{text} [smtp]"
-        if text.startswith("$ "):  # typed
+        if line.severity == "info" or _HARMLESS.match(text):
             return ""
         if len(self._told) >= _OPEN_LIMIT:
             del self._told[next(iter(self._told))]

@@ -50,7 +50,27 @@ class Line(NamedTuple):
 
 
 # What PostgreSQL says in a DETAIL without a value of anybody's row.
-DETAIL = re.compile(r"DETAIL: +(?:The data directory was initialized by|Unicode escape values cannot be used|\\u0000 cannot be converted|The chosen LC_\w+ setting requires)")
+_DETAIL = re.compile(
+    r"D[EÉ]TAIL ?: +(?:The data directory was initialized by|Das Datenverzeichnis wurde von PostgreSQL"
+    r"|Le répertoire des données a été initialisé avec PostgreSQL|Unicode escape values cannot be used|\\u0000 cannot be converted"
+    r"|The chosen LC_\w+ setting requires|The postmaster has commanded this server process"
+    r"|The (?:database|collation \S+ in the database) was created using collation version [\w.]{1,20},)"
+)
+# With one: what it is about.
+_DETAIL_OF = re.compile(
+    r"D[EÉ]TAIL ?: +Failed process was running:"
+    r"|DETAIL: +Key \(lower\(\w{1,20}"
+    r"|(?:D[EÉ]TAIL|DETALLE) ?: +(?:Key|La llave|La clé|Schlüssel)"
+    r"(?=.{1,4}\((?!\w*id\b).{1,200}\)=\(.{0,400}\).{0,4} (?:is duplicated|está duplicada|est dupliquée|(?:existiert|ist) doppelt)\b)"
+)
+
+
+def detail(text: str) -> str:
+    """What may be heard of a line that begins with DETAIL; empty when nothing is known of it but that it may quote a row."""
+    if _DETAIL.match(text):
+        return text
+    part = _DETAIL_OF.match(text)
+    return part.group() if part else ""
 
 _MONTHS = {
     name: number

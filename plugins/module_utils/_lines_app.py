@@ -13,7 +13,7 @@ import re
 
 from typing import Any, Dict, Optional
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETAIL, LIMIT, Line, epoch, fraction
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, detail, epoch, fraction
 
 _RAILS = re.compile(r"(?:([DIWEFA]), \[([^ \]]{1,40}) #\d+\]\s+([A-Z]+) -- [^:]{0,60}: ?)?(?:\[([\w@-]{1,255})\](?: |$))?")
 _PUMA = re.compile(r"(?:\* |! |- |\+ |=|Puma |\s*$|\*  |Early )")
@@ -59,6 +59,8 @@ _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; it
 )  # fmt: skip
 _PERFORMED_END = re.compile(r"\)[:.]?$")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
+_STRANGE_LINES = ("LINE ", "DETAIL:", "DETALLE:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")
+_COLUMNS_OF = re.compile(r"LINE \d{1,4}: +WHERE a\.attrelid = '\"\w{1,63}\"'::regclass\s*\Z")  # how Rails asks for the columns of a table of its own
 _REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): +.*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)  # the class behind what the server said
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
@@ -132,10 +134,9 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
             where = frame(death.group(1))
             return Line("exception", message, "fatal", rid, "", when, dict(fields, **({"frame": where} if where else {}), single=True))
         return Line("exception", message, "fatal", rid, "", when, dict(_named(death.group(1), death.group(2)), single=True))
-    if message.startswith("DETAIL:") and DETAIL.match(message):
-        return Line("text", message, severity, rid, "", when)
-    if message.startswith(("LINE ", "DETAIL:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")):
-        return Line("statement", "", severity, rid, "", when)
+    if message.startswith(_STRANGE_LINES):
+        said = message if _COLUMNS_OF.match(message) else detail(message)
+        return Line("text" if said else "statement", said, severity, rid, "", when)
     performed = _PERFORMED.match(message)
     if performed:
         said = _PERFORMED_END.sub("", performed.group(3).rstrip())

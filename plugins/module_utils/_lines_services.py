@@ -10,7 +10,7 @@ import re
 
 from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.fediops.mastodon.plugins.module_utils._line import DETAIL, LIMIT, Line, epoch, fraction, knows, month_epoch
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import LIMIT, Line, detail, epoch, fraction, knows, month_epoch
 
 _NGINX = re.compile(r"(?:(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) )?\[(\w+)\] \d+#\d+: (?:\*(\d+) )?(.*)", re.S)
 # Behind ", client:" come the server block, then what the client sent, and between that the upstream: only names and addresses are kept.
@@ -54,6 +54,7 @@ _HAPROXY = re.compile(
     r"(?:[0-9A-Fa-f:.]{2,45}|unix):\d+ \[[\w/:.]+\] \S+ ([\w.-]+/[\w.<>-]+) (?:-?\d+/){4}\+?-?\d+ (\d{3}|-1) \+?\d+ - - "
     r"([A-Za-z-]{2})[A-Za-z-]{2} "
 )
+_STREAM_ASKED = re.compile(r'"GET (?:https?://[^/" ]{1,255})?/api/v1/streaming[/? ]')
 _HAPROXY_SERVER = re.compile(
     r"(?:(?:\[\w+\] {1,4})?(?:\S+ )?\(\d+\) : )?(?:Server [\w.-]+/[\w.-]+ is (?:DOWN|UP|going)|(?:[Pp]roxy|[Bb]ackend) \S+ has no server)"
 )
@@ -146,7 +147,8 @@ def proxy(text: str) -> Line:
         return Line("text", console.group(2), console.group(1).lower())
     haproxy = _HAPROXY.match(text)
     if haproxy:  # whom it asked, how that ended, what it answered; the request and its headers stand behind
-        return Line("text", "haproxy: {0} {2} {1}".format(*haproxy.groups()))
+        streaming = " streaming" if _STREAM_ASKED.search(text, haproxy.end()) else ""
+        return Line("text", "haproxy: {0} {2} {1}".format(*haproxy.groups()) + streaming)
     traefik = _TRAEFIK.match(text)
     if traefik:
         return Line("text", traefik.group(1), "error")
@@ -210,9 +212,11 @@ def postgres(text: str) -> Line:
     date, digits, zone, _pid, word, message = match.groups()
     word = _PG_WORDS.get(word, word)
     when, fields = _zoned(date, zone, digits) if date else (None, {})
-    if word in _PG_STRANGE and not DETAIL.match(f"{word}:  {message}"):
-        return Line("statement", "", "info", "", "", when, fields)
-    return Line("text", f"{word}:  {message}", _PG_SEVERITY.get(word, "info"), "", "", when, fields)
+    said = f"{word}:  {message}"
+    if word in _PG_STRANGE:
+        said = detail(said)
+        return Line("text" if said else "statement", said, "info", "", "", when, fields)
+    return Line("text", said, _PG_SEVERITY.get(word, "info"), "", "", when, fields)
 
 
 def _postgres_json(text: str) -> Line:

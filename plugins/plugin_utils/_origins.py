@@ -78,7 +78,7 @@ _SHAPES = tuple(  # what only one kind of program writes
         # not what docker-compose says of containers
         (r"(?:Started|Stopped|Starting|Stopping|Failed to start) (?!.*\.\.\. ?(?:done|error)\b).*mastodon", "system"),
         (r"(?:Memory cgroup out of memory|Out of memory)(?: \([^)]*\))?: Kill|oom-kill:constraint=|\S+ invoked oom-killer", "kernel"),
-        (rf"[DIWEFA], \[\d{{4}}-|\[{_UUID}\](?: |\Z)|(?:\[[^\]]*\] )?method=[A-Z]+ path=", "web"),
+        (rf"[DIWEFA], \[\d{{4}}-|\[{_UUID}\](?: |\Z)|\[ActionDispatch::|(?:\[[^\]]*\] )?method=[A-Z]+ path=", "web"),
         (r"(?:\[\d+\] )?(?:Puma starting|\* (?:Puma version|Min threads|Listening on|Environment:)|! Unable to )|=> Booting Puma", "web"),
     )
 )

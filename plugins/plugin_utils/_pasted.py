@@ -16,11 +16,12 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NA
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._json_pieces import JsonPieces
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._ldd import Ldd
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._redis_cli import RedisCli
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import SidekiqPages
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import Failure, SidekiqPages
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import are_counted, before, unwrapped, without_count
@@ -100,6 +101,7 @@ class Pasted:
         # By commands, over several lines.
         self._printed: dict[str, Sidekiqmon | RedisCli | Ldd] = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}
         self._pages = SidekiqPages()
+        self._pieces = JsonPieces()
 
     def add(self, raw: bytes) -> None:
         if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
@@ -116,9 +118,10 @@ class Pasted:
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             prefixed = part.identifier or part.service  # then a service wrote it, not a page
-            failures = None if prefixed else self._pages.told(part.text)
+            piece = self._pieces.told(part.text)
+            failures = [piece] if isinstance(piece, Failure) else None if prefixed else self._pages.told(part.text)
             if failures is None:
-                self._one(part)
+                self._one(part._replace(text=piece) if isinstance(piece, str) else part)
             for failure in failures or ():
                 self._failed(part, *failure)
             self._status(part)
