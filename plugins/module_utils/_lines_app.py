@@ -46,6 +46,7 @@ _KIQ = re.compile(  # without a time where the platform notes that (Sidekiq::Log
 )
 _KIQ_BARE = re.compile(r"(WARN|ERROR|FATAL): (?=\S)")  # somebody cut off all that is before it
 _KIQ_AFTER = re.compile(r"(?:(.*?) )??(DEBUG|INFO|WARN|ERROR|FATAL): (.*)", re.S)
+_JOB_JSON = ('{"context"', '{"class"', '{"retry"', '{"queue"')
 _JID = re.compile(r"\b(?:jid=|JID-|\"jid\" ?(?:=>|:) ?\")([0-9a-f]{12,32})")
 _WRAPPED = re.compile(r"\"wrapped\" ?(?:=>|:) ?\"([\w:]+)")
 _ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"error_class" ?: ?"([A-Z][\w:]{2,100})"')
@@ -60,8 +61,10 @@ _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; it
 _PERFORMED_END = re.compile(r"\)[:.]?$")
 _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _STRANGE_LINES = ("LINE ", "DETAIL:", "DETALLE:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")
-_COLUMNS_OF = re.compile(r"LINE \d{1,4}: +WHERE a\.attrelid = '\"\w{1,63}\"'::regclass\s*\Z")  # how Rails asks for the columns of a table of its own
-_REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): +.*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)  # the class behind what the server said
+# How Rails asks for the columns of a table of its own.
+_COLUMNS_OF = re.compile(r"LINE \d{1,4}: +WHERE a\.attrelid = '\"\w{1,63}\"'::regclass\s*\Z")
+# The class behind what the server said.
+_REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): +.*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
 _NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
@@ -215,7 +218,7 @@ def _said(context: str, word: str, message: str, tid: str, when: Optional[float]
         named = _JOB_CLASS.search(context)
         name = named.group(1) if named else context.partition(" ")[0]
         return Line("job", "", severity, jid, tid, when, {"class": name, "word": start})
-    if message.startswith('{"context"'):
+    if message.startswith(_JOB_JSON):
         return _raised(message, severity, tid, when)
     located = frame(message)
     if located is not None:
@@ -234,7 +237,8 @@ def _raised(message: str, severity: str, tid: str, when: Optional[float]) -> Lin
     fields: Dict[str, Any] = {"class": named.group(1) if named else "", "word": "raised"}
     if message.startswith("{"):
         try:
-            job = json.loads(message).get("job", {})
+            record = json.loads(message)
+            job = record.get("job") or record  # Sidekiq 4 and older: the job itself
             fields["class"] = str(job.get("wrapped") or job.get("class") or fields["class"])
             jid = str(job.get("jid") or jid)[:40]
             error = f"{job.get('error_class')}: {job.get('error_message') or ''}"[:LIMIT] if job.get("error_class") else ""

@@ -68,7 +68,7 @@ _CONVERTED = re.compile(r"[Cc]an't (?:cast|convert) [A-Z]\w{1,40}(?: into [A-Z]\
 _UNTRUSTED = re.compile(r"state=error: (certificate verify failed)")
 _RUST = re.compile(r"thread '[^']{1,60}' panicked at ")
 # Elasticsearch's own reason why an index is closed to writing, as Ruby or JSON quotes it; in a stranger's text the quotes were escaped.
-_REASON = r"blocked by: \[[A-Z_]{3,30}/\d+/[\w /()-]{1,80}\]"
+_REASON = r"blocked by: \[[A-Z_]{3,30}/\d+/[\w ,/()-]{1,120}\]"
 _CLOSED = re.compile(_REASON)
 _BLOCKED = re.compile(
     r'(?<!\\)"type" ?(?:=>|:) ?"cluster_block_exception", ?"reason" ?(?:=>|:) ?"[^"\\]{0,200}' rf"({_REASON})"

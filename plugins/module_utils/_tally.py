@@ -124,6 +124,7 @@ class Tally:
                     self.jobs["delivered"] += line.fields["class"].endswith("DeliveryWorker")
                 elif line.fields["word"] == "fail":
                     self.jobs["failed"] += 1
+                    self.matcher.see(origin, name, time, "failed: " + line.fields["class"], ident)
         elif kind == "request":
             status = line.fields["status"]
             self._answered(str(status), line.fields["method"] == "POST" and line.fields["path"] == POSTS_PATH, time)
