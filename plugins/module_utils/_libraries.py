@@ -25,6 +25,7 @@ _LIBRARY = re.compile(
 
 
 _MAILER = "ActionMailer::"
+_FROM = re.compile(r"\A(?:\d{1,4}: )?from ")
 # What was typed, and what Puma, rake and migrations print before anything fails.
 _HARMLESS = re.compile(r"[$=*] |(?:=>|==|--|\*\*|\[\d+\] \*) |Puma |Exiting$|[Bb](?:in/)?(?:rails|rake) aborted!$")
 
@@ -72,7 +73,7 @@ class Libraries:
             key = self._last.get(source, key)
         known = self._told.get(key)
         if known is None:
-            return "" if source in self._last else f"frame: {line.text.strip()}"
+            return "" if source in self._last else f"frame: {_FROM.sub('', line.text.strip())}"
         text, seen = known
         found = _LIBRARY.search(line.text)
         if found is None and seen < NEAR:

@@ -54,6 +54,7 @@ _DETAIL = re.compile(
     r"D[EÉ]TAIL ?: +(?:The data directory was initialized by|Das Datenverzeichnis wurde von PostgreSQL"
     r"|Le répertoire des données a été initialisé avec PostgreSQL|Unicode escape values cannot be used|\\u0000 cannot be converted"
     r"|Password does not match for user \"mastodon|Permissions should be u=rwx"
+    r'|Could not (?:write to|read from|fsync|open|access) (?:file|directory) "[\w./]{1,120}"'
     r"|The chosen LC_\w+ setting requires|The postmaster has commanded this server process"
     r"|The (?:database|collation \S+ in the database) was created using collation version [\w.]{1,20},)"
 )

@@ -18,6 +18,17 @@ _JOB = re.compile(r'"(?:wrapped|job_class|class)" ?: ?"([A-Z][\w:]{2,120})"')
 _CLASS = re.compile(r'"error_class" ?: ?"([A-Z][\w:]{2,120})"')
 _MESSAGE = re.compile(r'"error_message" ?: ?' + _STRING)
 _STACK = re.compile(r'"stack" ?: ?' + _STRING)
+# What the streaming server prints of an error of PostgreSQL or Redis ends with these.
+_STATE = re.compile(r'"code" ?: ?"(\d[\dA-Z]{4})"')
+_STATES = {
+    "28P01": 'password authentication failed for user "…"',
+    "42703": 'column "…" does not exist',
+    "42P01": 'relation "…" does not exist',
+    "53300": "sorry, too many clients already",
+    "57P03": "the database system is starting up",
+}
+_REDIS_LOGIN = re.compile(r'"command" ?: ?\{"name" ?: ?"auth"')
+_KEPT_BY_DOCKER = re.compile(r'\\n","stream":"std(?:out|err)","time":"[^"]{1,40}"\}\s*\Z')
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -29,6 +40,15 @@ class JsonPieces:
 
     def told(self, text: str) -> Failure | str | None:
         """The job that failed, or the first line of what an error of Node.js says; None for a line that is no piece or tells neither."""
+        if text.lstrip()[:1] == "{":
+            return None
+        if _KEPT_BY_DOCKER.search(text):
+            return _plain(_KEPT_BY_DOCKER.sub("", text))
+        state = _STATE.search(text)
+        if state and state[1] in _STATES:
+            return f"Error: {_STATES[state[1]]}"
+        if _REDIS_LOGIN.search(text):
+            return "Redis Client Error! ReplyError: ERR invalid password"
         if _PIECE.match(text) is None:
             return None
         job = _JOB.search(text)
