@@ -65,7 +65,8 @@ _OWN = frozenset("level severity logger record error err exception stack stacktr
 _SERVED = re.compile(r"(?!user@|docker\.|containerd\.|podman\.)(.+)\.service")
 _KEPT = re.compile('"(?:MESSAGE|%s)" ?:' % "|".join(sorted(_AROUND)))
 _BEGINNINGS = frozenset("0123456789[< ")
-_COUNTED = re.compile(rb"(?!\d\d:\d\d(?::\d\d)?[ .,]|\d{4}-\d\d-\d\d)\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
+_COUNTED = re.compile(rb"\s{0,8}(\d{1,7})(?:[:-]|\t| {2})")
+_TIME = re.compile(rb"\d\d:\d\d(?::\d\d)?[ .,]|\d{4}-\d\d-\d\d")
 
 
 def unwrapped(text: str) -> Stripped:
@@ -184,10 +185,15 @@ def are_counted(lines: list[bytes]) -> bool:
     if any(shows(line.decode("utf-8", "replace")) for line in lines):
         return False
     numbers = [int(found[1]) if found else 0 for found in map(_COUNTED.match, lines)]
+    times = [_TIME.match(line) is not None for line in lines]
+    if not numbers or not numbers[0] or all(times):
+        return False
     if len(lines) == 1:
         inner = without_count(lines[0]).decode("utf-8", "replace").rstrip()
-        return numbers[0] > 0 and (shows(inner) or unwrapped(inner).text != inner)
-    return len(numbers) > 1 and numbers[0] > 0 and all(one < other for one, other in zip(numbers, numbers[1:]))
+        return shows(inner) or unwrapped(inner).text != inner
+    if any(times):  # "12:11 slow queries" is the twelfth line where each has the number behind that of the one before
+        return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return all(one < other for one, other in zip(numbers, numbers[1:]))
 
 
 def without_count(line: bytes) -> bytes:
