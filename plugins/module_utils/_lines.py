@@ -86,7 +86,7 @@ def strip_prefix(line: str) -> Stripped:
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
     else:
-        container = _COMPOSE.match(text) or _POD.match(text)
+        container = ("|" in text[:200] and _COMPOSE.match(text)) or _POD.match(text)
         if container:
             text, service = text[container.end() :], next(filter(None, container.groups()))
     weekday = _WEEKDAY.match(text)

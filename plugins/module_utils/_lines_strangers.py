@@ -192,7 +192,7 @@ def _raised(name: str, message: str) -> str:
 def without(text: str, keep_key: bool = False) -> str:
     """``text`` without URLs (those of our services keep host and port), quoted values and what follows words that announce a stranger."""
     text = _BEHIND.sub(r"\1", text)
-    blocked = _BLOCKED.search(text)
+    blocked = _BLOCKED.search(text) if "cluster_block" in text else None
     if blocked:
         return blocked.group(1)
     text = _VALUE.sub(r"\1…", text)
