@@ -16,12 +16,14 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NA
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._end_date import EndDate
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._json_pieces import JsonPieces
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._ldd import Ldd
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._redis_cli import RedisCli
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import Failure, SidekiqPages
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_readings import SidekiqReadings
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiqmon import Sidekiqmon
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._wrapped import are_counted, before, unwrapped, without_count
@@ -99,7 +101,9 @@ class Pasted:
         self._lines = self._strange = 0
         self._wide = False
         # By commands, over several lines.
-        self._printed: dict[str, Sidekiqmon | RedisCli | Ldd] = {"sidekiqmon": Sidekiqmon(), "redis-cli": RedisCli(), "ldd": Ldd()}
+        self._printed: dict[str, Sidekiqmon | SidekiqReadings | RedisCli | Ldd | EndDate] = {
+            "sidekiqmon": Sidekiqmon(), "Sidekiq": SidekiqReadings(), "redis-cli": RedisCli(), "ldd": Ldd(), "openssl": EndDate(),
+        }  # fmt: skip
         self._pages = SidekiqPages()
         self._pieces = JsonPieces()
 

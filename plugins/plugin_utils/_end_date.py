@@ -1,0 +1,51 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of a certificate beside the date of the day. Private to this collection. Sources: x509(1) of OpenSSL, date(1)."""
+
+from __future__ import annotations
+
+import calendar
+import re
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = rf"({'|'.join(_MONTHS)})"
+_END = re.compile(rf"\s*notAfter={_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) (\d{{4}}) GMT\s*\Z")
+_DATE = re.compile(rf"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) ([A-Z]{{3,5}}) (\d{{4}})\s*\Z")
+_ISO = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?\s*\Z")
+_OTHER_ZONE_SECONDS = 14 * 3600  # as far as any is from UTC
+
+
+def date_of(text: str) -> float | None:
+    """Epoch of a line that is a date and nothing else, in an unknown zone the earliest it can be."""
+    date, iso = _DATE.match(text), _ISO.match(text)
+    if date:
+        return _epoch(int(date[5]), _MONTHS.index(date[1]) + 1, int(date[2]), date[3]) - (
+            0 if date[4] in ("UTC", "GMT") else _OTHER_ZONE_SECONDS
+        )
+    return _epoch(int(iso[1]), int(iso[2]), int(iso[3]), iso[4]) if iso else None
+
+
+class EndDate:
+    """Feed ``told`` the lines of one log in their order, those that a service wrote left out."""
+
+    def __init__(self) -> None:
+        self._end: float | None = None
+        self._now: float | None = None
+
+    def told(self, text: str) -> str:
+        """As OpenSSL says it when the certificate has ended for sure, once; else empty."""
+        end, now = _END.match(text), date_of(text)
+        if end:
+            self._end = _epoch(int(end[4]), _MONTHS.index(end[1]) + 1, int(end[2]), end[3])
+        self._now = self._now if now is None else now
+        if self._end is None or self._now is None or self._now < self._end:
+            return ""
+        self._end = None
+        return "Verification error: certificate has expired"
+
+
+def _epoch(year: int, month: int, day: int, clock: str) -> float:
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    return float(calendar.timegm((year, month, day, hour, minute, second)))

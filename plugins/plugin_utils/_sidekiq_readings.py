@@ -1,0 +1,103 @@
+# Copyright: fediops.mastodon contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What administrators have Sidekiq print again and again, and hold against the clock: counters, jobs at work, queues and who takes them.
+
+Private to this collection. Source: Sidekiq::Stats, Sidekiq::WorkSet, Sidekiq::ProcessSet of lib/sidekiq/api.rb, Sidekiq 6 to 8.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._end_date import date_of
+
+_QUEUES = "default|push|ingress|mailers|pull|scheduler|fasp"
+_NUMBER = r"(\d[\d,]{0,15})\b"
+_PROCESSED = re.compile(rf"\b[Pp]rocessed\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Processed\b")
+_ENQUEUED = re.compile(rf"\b[Ee]nqueued\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Enqueued\b")
+_SIZES = re.compile(rf"\b(?:{_QUEUES})=(\d{{1,9}})\b")
+_BUSY = re.compile(r"\[([1-9]\d*) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d*)/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d* Busy\b|^busy [1-9]|\"busy\":[1-9]")
+# A question, and the numbers alone that answer it, in the order in which was asked.
+_ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
+_ALONE = re.compile(r"\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
+_STARTED = re.compile(rf"(?!.*(?:\bpid=|\btid=|TID-)).*\b(?:{_QUEUES})\b.*?\b(\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")
+_TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", \[\"")
+_TAKEN = re.compile(rf"(?:-q \W?|\")({_QUEUES})\b")
+_WAITS = re.compile(rf"(?:\A\s*|\[\")({_QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)")
+_PAUSE = re.compile(r"\bsleep[ (](\d{1,6})")
+_BEAT_SECONDS = 300  # within which Mastodon's scheduler always has something to do
+_GROWN, _MANY, _LEFT, _HOURS = 1.005, 10_000, 100, 3
+
+
+class SidekiqReadings:
+    """Feed ``told`` the lines of one log in their order, those that a service wrote left out."""
+
+    def __init__(self) -> None:
+        self._processed: list[int] = []
+        self._waiting: list[int] = []
+        self._asked: list[str] = []
+        self._answers = 0
+        self._busy = False
+        self._started: list[float] = []
+        self._taken: set[str] = set()
+
+    def told(self, text: str) -> str:
+        """What two of the lines together say, in words that signatures know; else empty."""
+        self._busy = self._busy or _BUSY.search(text) is not None
+        found = self._untaken(text) or self._hung(text)
+        if self._read(text):
+            found = found or self._compared()
+        return found
+
+    def _read(self, text: str) -> bool:
+        """Take the readings of a line; whether there was one."""
+        asked = [each[0] for each in _ASKED.finditer(text)]
+        if asked:
+            pause = _PAUSE.search(text)
+            self._busy = self._busy or pause is not None and int(pause[1]) >= _BEAT_SECONDS
+            self._asked, self._answers = ["processed" if "processed" in each else "waiting" for each in asked], 0
+            return False
+        sizes = [int(size) for size in _SIZES.findall(text)]
+        read = False
+        for pattern, readings in ((_PROCESSED, self._processed), (_ENQUEUED, self._waiting)):
+            number = pattern.search(text)
+            if number:
+                readings.append(int(next(filter(None, number.groups())).replace(",", "")))
+                read = True
+        if len(sizes) > 1:
+            self._waiting.append(sum(sizes))
+            read = True
+        alone = _ALONE.match(text) if self._asked and not read else None
+        for number in re.findall(r"\d+", text)[: len(self._asked)] if alone else ():
+            which = self._asked[self._answers % len(self._asked)]
+            self._answers += 1
+            (self._processed if which == "processed" else self._waiting).append(int(number))
+            read = True
+        return read
+
+    def _compared(self) -> str:
+        if len(self._processed) < 2:
+            return ""
+        if self._busy and self._processed[-1] == self._processed[-2]:
+            return "no job was processed between two readings"
+        grown = len(self._waiting) > 1 and self._waiting[-1] >= _MANY and self._waiting[-1] > self._waiting[-2] * _GROWN
+        return "the queues grow while jobs are processed" if grown and self._processed[-1] > self._processed[-2] else ""
+
+    def _hung(self, text: str) -> str:
+        started, now = _STARTED.match(text), date_of(text)
+        if started:
+            self._started.append(date_of(started[1]) or 0.0)
+        if now is None or len(self._started) < 2 or now - max(self._started) < _HOURS * 3600:
+            return ""
+        self._started.clear()
+        return f"jobs running for {_HOURS} hours and more"
+
+    def _untaken(self, text: str) -> str:
+        """Of a queue with jobs that none of the processes takes."""
+        if _TAKES.search(text):
+            self._taken.update(_TAKEN.findall(text))
+            return ""
+        lost = [name for name, size in _WAITS.findall(text) if int(size) >= _LEFT and name not in self._taken] if self._taken else []
+        return f"No Sidekiq process running for the {lost[0]} queue" if lost else ""
