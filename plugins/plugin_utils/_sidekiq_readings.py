@@ -18,11 +18,15 @@ _NUMBER = r"(\d[\d,]{0,15})\b"
 _PROCESSED = re.compile(rf"\b[Pp]rocessed\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Processed\b")
 _ENQUEUED = re.compile(rf"\b[Ee]nqueued\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Enqueued\b")
 _SIZES = re.compile(rf"\b(?:{_QUEUES})=(\d{{1,9}})\b")
-_BUSY = re.compile(r"\[([1-9]\d*) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d*)/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d* Busy\b|^busy [1-9]|\"busy\":[1-9]")
+_BUSY = re.compile(
+    r"\[([1-9]\d{0,5}) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d{0,5})/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d{0,5} Busy\b|^busy [1-9]|\"busy\":[1-9]"
+)
 # A question, and the numbers alone that answer it, in the order in which was asked.
 _ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
 _ALONE = re.compile(r"\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
-_STARTED = re.compile(rf"(?!.*(?:\bpid=|\btid=|TID-)).*\b(?:{_QUEUES})\b.*?\b(\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")
+_QUEUE = re.compile(rf"\b(?:{_QUEUES})\b")
+_STARTED = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")
+_LOGGED = re.compile(r"\b(?:pid=|tid=|TID-)")
 _TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", \[\"")
 _TAKEN = re.compile(rf"(?:-q \W?|\")({_QUEUES})\b")
 _WAITS = re.compile(rf"(?:\A\s*|\[\")({_QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)")
@@ -86,8 +90,8 @@ class SidekiqReadings:
         return "the queues grow while jobs are processed" if grown and self._processed[-1] > self._processed[-2] else ""
 
     def _hung(self, text: str) -> str:
-        started, now = _STARTED.match(text), date_of(text)
-        if started:
+        started, now = _STARTED.search(text), date_of(text)
+        if started and _QUEUE.search(text) and not _LOGGED.search(text):
             self._started.append(date_of(started[1]) or 0.0)
         if now is None or len(self._started) < 2 or now - max(self._started) < _HOURS * 3600:
             return ""
