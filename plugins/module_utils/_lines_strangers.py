@@ -58,8 +58,7 @@ _MANIFEST_ENTRY = re.compile(r'\s*"[\w@./-]{1,120}": "/packs(?:-\w+)?/[\w@./-]{1
 # A connection that this host's own kernel did not let it make: of a remote there is nothing in the message yet.
 _CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|Fog|OpenSSL)(?:::|Error\b)")
 _NO_SOCKET = re.compile(
-    r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?"
-    r"(?:(Too many open files) - (?:socket\(2\)|getaddrinfo)|(Network is unreachable - connect\(2\) for (?:\d{1,3}\.){3}\d{1,3}:\d{1,5})\b)"
+    r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
 _LINKING = ("ActionView::Template::Error", "ActionController::UrlGenerationError")
 _CLIENTS_JSON = "JSON of a client"
@@ -179,7 +178,7 @@ def _raised(name: str, message: str) -> str:
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
         refused = refused or (_UNTRUSTED.search(message) if name == "Seahorse::Client::NetworkingError" else None)
-        return f"{name}: {next(filter(None, refused.groups()))}" if refused else name
+        return f"{name}: {refused.group(1)}" if refused else name
     if _SEARCH.match(name):
         closed = _CLOSED.search(_BEHIND.sub("", message))  # several lines, one for each document
         return f"{name}: {closed.group() if closed else _BEHIND.sub('', message).partition(chr(10))[0]}"

@@ -13,7 +13,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _MONTH = rf"({'|'.join(_MONTHS)})"
 _END = re.compile(rf"\s*notAfter={_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) (\d{{4}}) GMT\s*\Z")
 _DATE = re.compile(rf"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) ([A-Z]{{3,5}}) (\d{{4}})\s*\Z")
-_ISO = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?\s*\Z")
+_ISO = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?)?\s*\Z")
 _OTHER_ZONE_SECONDS = 14 * 3600  # as far as any is from UTC
 
 
@@ -24,7 +24,7 @@ def date_of(text: str) -> float | None:
         return _epoch(int(date[5]), _MONTHS.index(date[1]) + 1, int(date[2]), date[3]) - (
             0 if date[4] in ("UTC", "GMT") else _OTHER_ZONE_SECONDS
         )
-    return _epoch(int(iso[1]), int(iso[2]), int(iso[3]), iso[4]) if iso else None
+    return _epoch(int(iso[1]), int(iso[2]), int(iso[3]), iso[4] or "00:00:00") if iso else None
 
 
 class EndDate:
