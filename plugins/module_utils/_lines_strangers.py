@@ -143,7 +143,7 @@ def _heard(origin: str, line: Line) -> str:
     told = _TOLD.match(line.text)
     if told:
         return next(part for part in told.groups() if part)
-    if line.severity in _QUIET and line.kind != "job" or _METADATA.match(line.text):
+    if line.severity in _QUIET and line.kind != "job" or origin != "streaming" and _METADATA.match(line.text):
         return ""
     if name == "SyntaxError":  # of a client's JSON; or Node.js dies of it, and then it says so without a prefix
         if line.severity != "fatal":
