@@ -17,7 +17,7 @@ _QUEUES = "default|push|ingress|mailers|pull|scheduler|fasp"
 _NUMBER = r"(\d[\d,]{0,15})\b"
 _PROCESSED = re.compile(rf"\b[Pp]rocessed\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Processed\b")
 _ENQUEUED = re.compile(rf"\b[Ee]nqueued\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Enqueued\b")
-_SIZES = re.compile(rf"\b(?:{_QUEUES})=(\d{{1,9}})\b")
+_SIZES = re.compile(rf"\b(?:{_QUEUES}|size)=(\d{{1,9}})\b")
 _BUSY = re.compile(
     r"\[([1-9]\d{0,5}) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d{0,5})/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d{0,5} Busy\b|^busy [1-9]|\"busy\":[1-9]"
 )
@@ -70,7 +70,7 @@ class SidekiqReadings:
             if number:
                 readings.append(int(next(filter(None, number.groups())).replace(",", "")))
                 read = True
-        if len(sizes) > 1:
+        if sizes:
             self._waiting.append(sum(sizes))
             read = True
         alone = _ALONE.match(text) if self._asked and not read else None
@@ -82,11 +82,11 @@ class SidekiqReadings:
         return read
 
     def _compared(self) -> str:
+        grown = len(self._waiting) > 1 and self._waiting[-1] >= _MANY and self._waiting[-1] > self._waiting[-2] * _GROWN
         if len(self._processed) < 2:
-            return ""
+            return "the queues grow" if grown and not self._processed else ""
         if self._busy and self._processed[-1] == self._processed[-2]:
             return "no job was processed between two readings"
-        grown = len(self._waiting) > 1 and self._waiting[-1] >= _MANY and self._waiting[-1] > self._waiting[-2] * _GROWN
         return "the queues grow while jobs are processed" if grown and self._processed[-1] > self._processed[-2] else ""
 
     def _hung(self, text: str) -> str:
