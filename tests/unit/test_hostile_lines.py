@@ -26,12 +26,15 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import (
 )
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
     _catalogue,
+    _end_date,
+    _json_pieces,
     _ldd,
     _log_file,
     _origins,
     _pasted,
     _redis_cli,
     _sidekiq_pages,
+    _sidekiq_readings,
     _sidekiqmon,
     _wrapped,
 )
@@ -90,6 +93,8 @@ def test_no_line_that_was_pasted_keeps_its_reader_busy(whole: str) -> None:
         for line in _pasted._unquoted([text.encode()]):
             pasted.add(line)
 
-    of = words_of(_lines, _pasted, _sidekiq_pages, _sidekiqmon, _redis_cli, _ldd, _origins, _wrapped)
+    of = words_of(
+        _lines, _pasted, _sidekiq_pages, _sidekiqmon, _sidekiq_readings, _json_pieces, _redis_cli, _ldd, _end_date, _origins, _wrapped
+    )
     seconds, word = slowest(read, of, _log_file.LINE_BYTES, FILLERS)
     assert seconds < MOST_SECONDS, f"{seconds:.1f} s for a line of {word!r}"
