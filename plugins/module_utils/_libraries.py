@@ -36,6 +36,7 @@ class Libraries:
     def __init__(self) -> None:
         self._told: Dict[Tuple[str, str], Tuple[str, int]] = {}
         self._last: Dict[str, Tuple[str, str]] = {}  # Sidekiq writes its prefix before the first backtrace line only
+        self._spoken: Dict[str, None] = {}
         self._mailing: Dict[Tuple[str, str], bool] = {}  # threads that send mail
 
     def job(self, source: str, line: Line) -> None:
@@ -47,13 +48,21 @@ class Libraries:
                 del self._mailing[next(iter(self._mailing))]
             self._mailing[key] = True
 
+    def spoke(self, source: str, text: str) -> None:
+        """A line of the source that is no backtrace line, whether it may be heard or not."""
+        if source in self._spoken or _HARMLESS.match(text):
+            return
+        if len(self._spoken) >= _OPEN_LIMIT:
+            del self._spoken[next(iter(self._spoken))]
+        self._spoken[source] = None
+
     def told(self, source: str, line: Line, text: str) -> str:
         """A line that is no backtrace line; ``text``: what may be heard of it. Returned with the service when the job tells it, else ""."""
         key = (source, line.id or line.thread)
         if str(line.fields.get("job", "")).startswith(_MAILER) or line.thread and (source, line.thread) in self._mailing:
             self._told.pop(key, None)
             return f"{text} [smtp]"
-        if line.severity == "info" or _HARMLESS.match(text):
+        if _HARMLESS.match(text):
             return ""
         if len(self._told) >= _OPEN_LIMIT:
             del self._told[next(iter(self._told))]
@@ -73,7 +82,7 @@ class Libraries:
             key = self._last.get(source, key)
         known = self._told.get(key)
         if known is None:
-            return "" if source in self._last else f"frame: {_FROM.sub('', line.text.strip())}"
+            return "" if source in self._spoken else f"frame: {_FROM.sub('', line.text.strip())}"
         text, seen = known
         found = _LIBRARY.search(line.text)
         if found is None and seen < NEAR:

@@ -63,7 +63,9 @@ _DETAIL_OF = re.compile(
     r"D[EÉ]TAIL ?: +Failed process was running:"
     r"|DETAIL: +Key \(lower\(\w{1,20}"
     r"|(?:D[EÉ]TAIL|DETALLE) ?: +(?:Key|La llave|La clé|Schlüssel)"
-    r"(?=.{1,4}\((?!\w*id\b).{1,200}\)=\(.{0,400}\).{0,4} (?:is duplicated|está duplicada|est dupliquée|(?:existiert|ist) doppelt)\b)"
+    # Of columns that take no text with a line break, or with an end like this one.
+    r"(?=.{1,4}\((?:lower|username|email|name|shortcode|domain)\b.{0,200}\)=\(.{0,400}\).{0,4} "
+    r"(?:is duplicated|está duplicada|est dupliquée|(?:existiert|ist) doppelt(?: vorhanden)?)\.?\s*\Z)"
 )
 
 

@@ -25,7 +25,7 @@ PARSERS: Dict[str, Callable[[str], Line]] = {
     "web": _lines_app.rails,
     "sidekiq": _lines_app.sidekiq,
     "streaming": _lines_app.streaming,
-    "command": _lines_app.rails,
+    "command": _lines_app.command,
     "proxy": _lines_services.proxy,
     "database": _lines_services.postgres,
     "redis": _lines_services.redis,

@@ -63,8 +63,9 @@ _TAIL = re.compile(r"(.*) \((" + _CLASS + r")\)\s*$", re.S)
 _STRANGE_LINES = ("LINE ", "DETAIL:", "DETALLE:", "LIGNE ", "ZEILE ", "DÉTAIL", "Command :: ")
 # How Rails asks for the columns of a table of its own.
 _COLUMNS_OF = re.compile(r"LINE \d{1,4}: +WHERE a\.attrelid = '\"\w{1,63}\"'::regclass\s*\Z")
+_DUPLICATED = re.compile(r"DETAIL: +Key \((?!\w*id\b).{1,200}\)=\(.{0,400}\) is duplicated\.?\s*\Z")
 # The class behind what the server said.
-_REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): +.*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)
+_REPORTED = re.compile(r"((?:ERROR|FATAL|FEHLER|ERREUR): .*) \((PG::[A-Z]\w{1,60})\)\Z", re.S)
 _NPM = re.compile(r"(silly|verb|info|http|WARN|ERR!) ?(.*)", re.S)
 _UUID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.*)", re.S)
 _NODE_ERROR = re.compile(r"(?:Uncaught )?((?:[A-Z]\w{0,80})?(?:Error|Exception)\w{0,80})(?: \[\w+\])?: (.*)", re.S)
@@ -95,6 +96,12 @@ def rails(text: str) -> Line:
     if not message.strip():
         return Line("more", "", severity, rid, "", when)
     return _report(message, severity, rid, when)
+
+
+def command(text: str) -> Line:
+    """The same of what a command printed: there a value that is twice in the database is nobody's trick."""
+    line = rails(text)
+    return line._replace(kind="text", text="DETAIL:  Key") if line.kind == "statement" and _DUPLICATED.match(text) else line
 
 
 def _request(message: str, severity: str, rid: str, when: Optional[float]) -> Line:

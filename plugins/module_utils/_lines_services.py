@@ -23,7 +23,7 @@ _NGINX_UPSTREAM = re.compile(
 # nginx's own (its location does not fall back to Puma), and a file that every checkout has (the root is wrong).
 _NGINX_FILE = re.compile(
     r'open\(\) "(?:[^"]*/(public/(?:(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)(?=/)'
-    r'|(?:explore|about|deck|getting-started|actor|inbox)(?=")|public(?=/(?:packs|assets|system|emoji)/)|(?<!/public/public/)packs(?=/(?:css|js)/(?:common|application|core)[-./])))'
+    r'|(?:explore|about|deck|getting-started|actor|inbox)(?=")|public(?=/(?:packs|assets|system|emoji)/)|(?<!/public/public/)packs/(?:css|js)(?=/(?:common|application|core)[-./])))'
     r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.)"
     r"|(?:(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html"
     r"|/www/wwwroot/[^/\"]{1,100}|/var/www/vhosts/[^\"]{1,150}/httpdocs|/home/[^\"]{1,100}/public_html|/srv/www/htdocs)/"  # of panels
@@ -54,7 +54,9 @@ _HAPROXY = re.compile(
     r"(?:[0-9A-Fa-f:.]{2,45}|unix):\d+ \[[\w/:.]+\] \S+ ([\w.-]+/[\w.<>-]+) (?:-?\d+/){4}\+?-?\d+ (\d{3}|-1) \+?\d+ - - "
     r"([A-Za-z-]{2})[A-Za-z-]{2} "
 )
-_STREAM_ASKED = re.compile(r'"GET (?:https?://[^/" ]{1,255})?/api/v1/streaming[/? ]')
+_STREAM_ASKED = re.compile(
+    r'"GET (?:https?://[^/" ]{1,255})?/api/v1/streaming/?\?(?:[^" ]{0,500}&)?stream=(?:user|public|direct|hashtag|list)\b'
+)
 _HAPROXY_SERVER = re.compile(
     r"(?:(?:\[\w+\] {1,4})?(?:\S+ )?\(\d+\) : )?(?:Server [\w.-]+/[\w.-]+ is (?:DOWN|UP|going)|(?:[Pp]roxy|[Bb]ackend) \S+ has no server)"
 )

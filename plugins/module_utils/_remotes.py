@@ -20,7 +20,7 @@ _HOST = re.compile(
     r"https?://([^/\s:?#\"']{1,253})|No address for ([^\s:\"']{1,253})|peeraddr=([^\s,]{1,60}):(?!25\b|465\b|587\b|2525\b)\d"
     r"|tcp connection to \"?([^\s:\"']{1,253})"
 )
-_ADDRESS = re.compile(r"connect\(2\) for \[?([0-9A-Fa-f.:]{2,45})\]?:(?!25\b|465\b|587\b|2525\b)\d")  # where no URL is told
+_ADDRESS = re.compile(r"connect\(2\) for (?:\[([0-9A-Fa-f:]{2,45})\]|(\d{1,3}(?:\.\d{1,3}){3})):(?:443|80)\b")  # where no URL is told
 _KINDS: Tuple[Tuple[str, str, str], ...] = (  # kind, classes, words; the first that fits
     ("unauthorized", r"Mastodon::UnexpectedResponseError$", r"returned code 401\b"),
     ("refused", r"Mastodon::UnexpectedResponseError$", r"returned code 4(?!04|10|29)\d\d\b"),

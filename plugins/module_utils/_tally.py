@@ -27,6 +27,7 @@ OOM_LIMIT = 50
 STATUS_LIMIT = 100
 
 _POST = b"method=POST path=/api/v1/statuses "
+_QUOTING = ("ArgumentError", "KeyError", "RangeError")  # Ruby's own, with a visitor's value in the message
 _JOB_END = (b"INFO: done", b"INFO: start", b": done", b": start")
 _ACCESS = re.compile(rb'\[(\d{1,2})/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "[^"]*" (\d{3})[ \r\n]')
 _SERVICE_OF = re.compile(r"/([^/]+\.(?:service|scope|slice))(?=/|\Z)")
@@ -113,6 +114,8 @@ class Tally:
         source = f"{name}/{pid}"
         ident = line.id
         sample: Optional[str] = None
+        if kind != "frame" and origin in APPLICATION:
+            self._libraries.spoke(source, line.text)
         if origin == "sidekiq":
             ident = job_of(line, self._threads, source, time) or ""
             if kind == "exception" and self._said_by_activejob(source, line, time):
@@ -177,7 +180,7 @@ class Tally:
             return False
         if line.severity and line.severity != "fatal" or line.id or line.thread or line.kind == "request":
             name = line.fields.get("class") if line.kind in ("exception", "cause", "request") else None
-            if name and not ours(name):
+            if name and (not ours(name) or name in _QUOTING):
                 self._strange[source] = time
                 if len(self._strange) > 2048:
                     del self._strange[next(iter(self._strange))]

@@ -14,6 +14,7 @@ _MONTH = rf"({'|'.join(_MONTHS)})"
 _END = re.compile(rf"\s*notAfter={_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) (\d{{4}}) GMT\s*\Z")
 _DATE = re.compile(rf"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) ([A-Z]{{3,5}}) (\d{{4}})\s*\Z")
 _ISO = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?)?\s*\Z")
+_MOST = 100
 _OTHER_ZONE_SECONDS = 14 * 3600  # as far as any is from UTC
 
 
@@ -31,19 +32,20 @@ class EndDate:
     """Feed ``told`` the lines of one log in their order, those that a service wrote left out."""
 
     def __init__(self) -> None:
-        self._end: float | None = None
+        self._ends: list[float] = []
         self._now: float | None = None
 
     def told(self, text: str) -> str:
-        """As OpenSSL says it when the certificate has ended for sure, once; else empty."""
+        """Of each certificate, once the date is known, whether it has ended for sure; else empty."""
         end, now = _END.match(text), date_of(text)
-        if end:
-            self._end = _epoch(int(end[4]), _MONTHS.index(end[1]) + 1, int(end[2]), end[3])
+        if end and len(self._ends) < _MOST:
+            self._ends.append(_epoch(int(end[4]), _MONTHS.index(end[1]) + 1, int(end[2]), end[3]))
         self._now = self._now if now is None else now
-        if self._end is None or self._now is None or self._now < self._end:
+        if self._now is None or not self._ends:
             return ""
-        self._end = None
-        return "Verification error: certificate has expired"
+        ended = all(one <= self._now for one in self._ends)
+        self._ends.clear()
+        return "certificate: ended" if ended else "certificate: valid"
 
 
 def _epoch(year: int, month: int, day: int, clock: str) -> float:

@@ -12,7 +12,7 @@ import re
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import Failure
 
-_PIECE = re.compile(r'\s*,?\s*"\w{1,40}" ?: ?')
+_PIECE = re.compile(r'[ \t]{0,40},?[ \t]{0,4}"\w{1,40}" ?: ?')
 _STRING = r'"((?:[^"\\]|\\.){0,4000})'
 _JOB = re.compile(r'"(?:wrapped|job_class|class)" ?: ?"([A-Z][\w:]{2,120})"')
 _CLASS = re.compile(r'"error_class" ?: ?"([A-Z][\w:]{2,120})"')
@@ -33,21 +33,27 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class JsonPieces:
-    """Feed ``told`` the lines of one log in their order."""
+    """Feed ``told`` the lines of one log in their order. Behind another line a piece may be what a stranger wrote: only those are believed
+    with which the log begins. ``whole``: origin of the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: str) -> None:
+        self._streaming = whole == "streaming"
         self._job = "unknown"
+        self._first = True
 
     def told(self, text: str) -> Failure | str | None:
         """The job that failed, or the first line of what an error of Node.js says; None for a line that is no piece or tells neither."""
-        if text.lstrip()[:1] == "{":
-            return None
+        found = self._read(text) if self._first and text[:40].lstrip()[:1] != "{" else None
+        self._first = self._first and (found is not None or _PIECE.match(text) is not None)
+        return found
+
+    def _read(self, text: str) -> Failure | str | None:
         if _KEPT_BY_DOCKER.search(text):
             return _plain(_KEPT_BY_DOCKER.sub("", text))
-        state = _STATE.search(text)
+        state = _STATE.search(text) if self._streaming else None
         if state and state[1] in _STATES:
             return f"Error: {_STATES[state[1]]}"
-        if _REDIS_LOGIN.search(text):
+        if self._streaming and _REDIS_LOGIN.search(text):
             return "Redis Client Error! ReplyError: ERR invalid password"
         if _PIECE.match(text) is None:
             return None

@@ -105,7 +105,7 @@ class Pasted:
             "sidekiqmon": Sidekiqmon(), "Sidekiq": SidekiqReadings(), "redis-cli": RedisCli(), "ldd": Ldd(), "openssl": EndDate(),
         }  # fmt: skip
         self._pages = SidekiqPages()
-        self._pieces = JsonPieces()
+        self._pieces = JsonPieces(whole)
 
     def add(self, raw: bytes) -> None:
         if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
@@ -122,7 +122,7 @@ class Pasted:
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             prefixed = part.identifier or part.service  # then a service wrote it, not a page
-            piece = self._pieces.told(part.text)
+            piece = None if prefixed else self._pieces.told(part.text)
             failures = [piece] if isinstance(piece, Failure) else None if prefixed else self._pages.told(part.text)
             if failures is None:
                 self._one(part._replace(text=piece) if isinstance(piece, str) else part)

@@ -25,14 +25,16 @@ _BUSY = re.compile(
 _ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
 _ALONE = re.compile(r"\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
 _QUEUE = re.compile(rf"\b(?:{_QUEUES})\b")
-_STARTED = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")
+# As the set of jobs at work is printed: the time they began at the end.
+_STARTED = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?: UTC| [+-]\d{4})?\s*\Z")
+_JOB = re.compile(rf"\b\w{{1,80}}(?:Worker|Scheduler|Job)\b|\A\s{{0,4}}\S{{1,80}} {{1,4}}(?:{_QUEUES}) {{1,4}}\d{{4}}-")
 _LOGGED = re.compile(r"\b(?:pid=|tid=|TID-)")
 _TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", \[\"")
 _TAKEN = re.compile(rf"(?:-q \W?|\")({_QUEUES})\b")
-_WAITS = re.compile(rf"(?:\A\s*|\[\")({_QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)")
+_WAITS = re.compile(rf"(?:\A\s*|\[\")({_QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)(?:[,\s]+([\d,]{{1,12}})\b)?")
 _PAUSE = re.compile(r"\bsleep[ (](\d{1,6})")
 _BEAT_SECONDS = 300  # within which Mastodon's scheduler always has something to do
-_GROWN, _MANY, _LEFT, _HOURS = 1.005, 10_000, 100, 3
+_GROWN, _MANY, _LEFT, _LATE_SECONDS, _HOURS = 1.005, 10_000, 1000, 60, 3
 
 
 class SidekiqReadings:
@@ -43,7 +45,7 @@ class SidekiqReadings:
         self._waiting: list[int] = []
         self._asked: list[str] = []
         self._answers = 0
-        self._busy = False
+        self._busy = self._paused = False
         self._started: list[float] = []
         self._taken: set[str] = set()
 
@@ -60,7 +62,7 @@ class SidekiqReadings:
         asked = [each[0] for each in _ASKED.finditer(text)]
         if asked:
             pause = _PAUSE.search(text)
-            self._busy = self._busy or pause is not None and int(pause[1]) >= _BEAT_SECONDS
+            self._paused = self._paused or pause is not None and int(pause[1]) >= _BEAT_SECONDS
             self._asked, self._answers = ["processed" if "processed" in each else "waiting" for each in asked], 0
             return False
         sizes = [int(size) for size in _SIZES.findall(text)]
@@ -85,13 +87,14 @@ class SidekiqReadings:
         grown = len(self._waiting) > 1 and self._waiting[-1] >= _MANY and self._waiting[-1] > self._waiting[-2] * _GROWN
         if len(self._processed) < 2:
             return "the queues grow" if grown and not self._processed else ""
-        if self._busy and self._processed[-1] == self._processed[-2]:
+        more = self._busy and len(self._waiting) > 1 and self._waiting[-1] > self._waiting[-2]  # so time has passed
+        if self._processed[-1] == self._processed[-2] and (self._paused or more):
             return "no job was processed between two readings"
         return "the queues grow while jobs are processed" if grown and self._processed[-1] > self._processed[-2] else ""
 
     def _hung(self, text: str) -> str:
         started, now = _STARTED.search(text), date_of(text)
-        if started and _QUEUE.search(text) and not _LOGGED.search(text):
+        if started and _QUEUE.search(text) and _JOB.search(text) and not _LOGGED.search(text):
             self._started.append(date_of(started[1]) or 0.0)
         if now is None or len(self._started) < 2 or now - max(self._started) < _HOURS * 3600:
             return ""
@@ -103,5 +106,8 @@ class SidekiqReadings:
         if _TAKES.search(text):
             self._taken.update(_TAKEN.findall(text))
             return ""
-        lost = [name for name, size in _WAITS.findall(text) if int(size) >= _LEFT and name not in self._taken] if self._taken else []
+        if not self._taken:
+            return ""
+        waits = ((name, int(size), int(late.replace(",", "") or _LATE_SECONDS)) for name, size, late in _WAITS.findall(text))
+        lost = [name for name, size, late in waits if size >= _LEFT and late >= _LATE_SECONDS and name not in self._taken]
         return f"No Sidekiq process running for the {lost[0]} queue" if lost else ""

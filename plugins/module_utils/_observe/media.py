@@ -26,7 +26,7 @@ MINIMUM_LIBVIPS = (8, 13)
 LIBVIPS_AGE = 2
 MAX_DIRECTORIES = 400
 MAX_DEPTH = 4
-ENDPOINT_SECONDS, CONNECT_SECONDS = 6.0, 4.0  # with and without the lookup of the name
+ENDPOINT_SECONDS = 6.0
 PROXY_SETTINGS = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the way is the proxy's then
 # What Mastodon itself writes below the root of its media; lost+found and what others put there are none of its business.
 TREES = ("accounts", "media_attachments", "cache", "custom_emojis", "site_uploads", "preview_cards", "imports", "backups")
@@ -63,17 +63,21 @@ def _endpoint(host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
     if place.scheme not in ("http", "https") or not place.hostname or any(settings.get(each) for each in PROXY_SETTINGS):
         return {}
     hostname = place.hostname
+    # Of the subset's own time some must be left; and a name has an address of each kind.
+    seconds = host.left(ENDPOINT_SECONDS + 1.0) - 1.0
+    if seconds < 1.0:
+        return {"_partly": "there was no time left to look whether anybody answers at S3_ENDPOINT"}
+    ask = {"endpoint": lambda _host: _reached(host, hostname, port, (seconds - 0.3) / 2)}
     # A process of its own: the C library waits for a dead name server as long as it likes.
-    until = time.monotonic() + max(0.5, host.left(ENDPOINT_SECONDS + 1.0) - 1.0)  # of the subset's own time some must be left
-    outcome = side_by_side({"endpoint": lambda _host: _reached(host, hostname, port)}, {"endpoint": until})["endpoint"]
+    outcome = side_by_side(ask, {"endpoint": time.monotonic() + seconds})["endpoint"]
     if outcome.state != "ok":
         return {"_partly": "whether anybody answers at S3_ENDPOINT could not be told: %s" % outcome.reason}
     return {"endpoint": {"address": "%s:%d" % (hostname[:253], port), **outcome.facts}}
 
 
-def _reached(host: Host, name: str, port: int) -> dict[str, Any]:
+def _reached(host: Host, name: str, port: int, seconds: float) -> dict[str, Any]:
     try:
-        host.connect((name, port), CONNECT_SECONDS).close()
+        host.connect((name, port), seconds).close()
     except OSError as problem:
         return {"reachable": False, "error": {"kind": error_kind(problem), "message": problem.strerror or "no answer in time"}}
     except ValueError:  # an empty or overlong part of a name

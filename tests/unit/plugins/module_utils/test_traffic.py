@@ -78,6 +78,7 @@ def test_programs_that_a_proxy_refused() -> None:
 
 def test_a_backtrace_names_the_service() -> None:
     libraries = Libraries()
+    libraries.spoke("w/1", "x")
     libraries.told("w/1", Line("text", "x", id="r1"), "SocketError: getaddrinfo")
     frame = Line("frame", "/srv/gems/redis-client-0.22/lib/redis_client.rb:1:in `connect'", id="r1")
     assert libraries.frame("w/1", frame._replace(id="r2")) == ""
@@ -88,10 +89,21 @@ def test_a_backtrace_names_the_service() -> None:
 
 def test_who_called_the_caller_says_nothing() -> None:
     libraries = Libraries()
+    libraries.spoke("w/1", "x")
     libraries.told("w/1", Line("text", "x"), "SocketError")
     for _line in range(NEAR + 1):
         libraries.frame("w/1", Line("frame", "app/a.rb:1"))
     assert libraries.frame("w/1", Line("frame", "/usr/lib/ruby/3.0.0/net/smtp.rb:5")) == ""
+
+
+def test_a_backtrace_that_nothing_was_said_before() -> None:
+    libraries = Libraries()
+    frame = Line("frame", "    from /usr/lib/ruby/3.0.0/net/smtp.rb:5:in `x'")
+    libraries.spoke("w/1", "$ bin/tootctl media remove")  # typed
+    assert libraries.frame("w/1", frame) == "frame: /usr/lib/ruby/3.0.0/net/smtp.rb:5:in `x'"
+    libraries.spoke("w/1", "method=GET path=/ status=500 error='ArgumentError: 'x")  # the next line may be a stranger's
+    assert libraries.frame("w/1", frame) == ""
+    assert libraries.frame("w/2", frame) != ""
 
 
 def test_a_mail_relay_is_no_remote_server() -> None:
