@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
@@ -22,6 +23,18 @@ def test_it_answers_and_then_does_not() -> None:
         assert _endpoint(host, settings) == {"endpoint": {"address": address, "reachable": True}}
     gone = _endpoint(host, settings)["endpoint"]
     assert (gone["reachable"], gone["error"]["kind"]) == (False, "refused")
+
+
+def test_nobody_answers_and_little_time_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as waiting:
+        for _client in range(4):  # the queue of the server is full: the next one gets no answer at all
+            link = waiting.enter_context(socket.socket())
+            link.setblocking(False)
+            link.connect_ex(server.getsockname())
+        settings = {"S3_ENDPOINT": "http://127.0.0.1:%d" % server.getsockname()[1]}
+        told = _endpoint(Host(time.monotonic() + 5), settings)["endpoint"]
+        assert (told["reachable"], told["error"]["kind"]) == (False, "timeout")
+        assert "no time left" in _endpoint(Host(time.monotonic() + 1), settings)["_partly"]
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 70 + ".example", "none.invalid"])
