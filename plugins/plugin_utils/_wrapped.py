@@ -77,8 +77,10 @@ def unwrapped(text: str) -> Stripped:
             return found
     if "&" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
-    string = _STRING.match(text) if text.lstrip()[:1] in ('"', "-", "`", "*") else None
-    if string:
+    for _time in range(2):  # a property of printed JSON, in a list of JSON
+        string = _STRING.match(text) if text.lstrip()[:1] in ('"', "-", "`", "*") else None
+        if string is None:
+            break
         text = _of_string(*string.groups())
     framed = _FRAMED.match(text) if text[:1] in ("│", "┃") else None
     text = framed[1] if framed else text
