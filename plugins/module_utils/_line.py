@@ -76,6 +76,7 @@ def detail(text: str) -> str:
     part = _DETAIL_OF.match(text)
     return part.group() if part else ""
 
+
 _MONTHS = {
     name: number
     for number, names in enumerate(

@@ -23,7 +23,8 @@ _NGINX_UPSTREAM = re.compile(
 # nginx's own (its location does not fall back to Puma), and a file that every checkout has (the root is wrong).
 _NGINX_FILE = re.compile(
     r'open\(\) "(?:[^"]*/(public/(?:(?:api|auth|settings|admin|oauth|users|inbox|web|about|explore|nodeinfo|\.well-known)(?=/)'
-    r'|(?:explore|about|deck|getting-started|actor|inbox)(?=")|public(?=/(?:packs|assets|system|emoji)/)|(?<!/public/public/)packs/(?:css|js)(?=/(?:common|application|core)[-./])))'
+    r'|(?:explore|about|deck|getting-started|actor|inbox)(?=")|public(?=/(?:packs|assets|system|emoji)/)'
+    r'|(?<!/public/public/)packs/(?:css|js)(?=/(?:common|application|core)[-./])))'
     r"|[^\"]*/public/(sounds/boop\.|(?:avatars|headers)/original/missing\.)"
     r"|(?:(?:/usr/share/nginx|/usr/local/\S{0,20}nginx|/etc/nginx|/var/lib/nginx|/var/www)/html"
     r"|/www/wwwroot/[^/\"]{1,100}|/var/www/vhosts/[^\"]{1,150}/httpdocs|/home/[^\"]{1,100}/public_html|/srv/www/htdocs)/"  # of panels
