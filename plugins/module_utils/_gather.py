@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 OURS = ("ruby", "bundle", "puma", "sidekiq", "node", "MainThread", "postgres", "redis-server", "valkey-server", "keydb-server", "nginx")
-# Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+# Without an install there is still a disk, and a disk that is full may be the reason why nothing else is found.
 NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
 RESOLVE_SECONDS = 1.0
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",

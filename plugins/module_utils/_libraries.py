@@ -27,7 +27,7 @@ _LIBRARY = re.compile(
 _MAILER = "ActionMailer::"
 _FROM = re.compile(r"\A(?:\d{1,4}: )?from ")
 # What was typed, and what Puma, rake and migrations print before anything fails.
-_HARMLESS = re.compile(r"[$=*] |(?:=>|==|--|\*\*|\[\d+\] \*) |Puma |Exiting$|[Bb](?:in/)?(?:rails|rake) aborted!$")
+_HARMLESS = re.compile(r"[$=*] |(?:=>|==|--|\*\*|\[\d+\] \*) |Puma |Exiting$|(?:bin/)?(?:rails|rake) aborted!$")
 
 
 class Libraries:

@@ -79,8 +79,7 @@ _MODULE = re.compile(r"file://(/[\w./@+-]{1,200}\.[cm]?js:\d+)\Z")  # where Node
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?|«[^»]*»|»[^«]*«')
 _LOOPBACK = ('"localhost"', '"127.0.0.1"', '"::1"')
 _KEY = re.compile(r'key not found: (?="[A-Z]\w*"\s*$)')
-# Of a remote file, as ffmpeg prints it: it pads what comes before the colon; one error of Node's AggregateError has nothing there.
-_METADATA = re.compile(r"\s{2,}(?!Error: connect E[A-Z]{4,15} [0-9a-f.:]{2,45}:\d{1,5}\s*\Z)[\w-]+\s*: ")
+_METADATA = re.compile(r"\s{2,}[\w-]+\s*: ")  # of a remote file, as ffmpeg prints it: it pads what comes before the colon
 # PostgreSQL repeats the values it could not read.
 _VALUE = re.compile(
     r"((?:ERROR|ERREUR|FEHLER|ERRORE|FEL): +"

@@ -14,7 +14,7 @@ import functools
 import re
 
 from itertools import chain
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Pattern, Set, Tuple
 
 try:
     from re import _constants as _codes  # type: ignore[attr-defined]  # Python 3.11 and newer
@@ -126,8 +126,7 @@ def _groups(text: str, first: int = 0) -> Iterable[int]:
     return data[: len(data) // _GROUP * _GROUP].cast("I")
 
 
-@functools.lru_cache(maxsize=4)
-def _rarest(texts: FrozenSet[str]) -> Dict[str, Tuple[int, ...]]:
+def _rarest(texts: Iterable[str]) -> Dict[str, Tuple[int, ...]]:
     """For each literal four groups, each a byte behind the last, so that one of them is in every text with it, wherever it stands there:
     the four that the fewest other literals have, for they will be the rarest in logs, too. () for one that is too short."""
     every = {text: list(zip(*(_groups(text, first) for first in range(_GROUP)))) for text in texts}
@@ -136,31 +135,45 @@ def _rarest(texts: FrozenSet[str]) -> Dict[str, Tuple[int, ...]]:
 
 
 class _Sieve:
-    """Which signatures of one origin a text may show."""
+    """Which signatures of one origin, by their numbers, a text may show."""
 
     def __init__(self) -> None:
-        self.always: Dict[int, _Signature] = {}  # nobody can tell what must be in the text
-        self._by_group: Dict[int, List[Tuple[str, _Signature]]] = {}
+        self.always: List[int] = []  # nobody can tell what must be in the text
+        self._by_group: Dict[int, List[Tuple[str, int]]] = {}
         self._groups: Set[int] = set()
-        self._short: List[Tuple[str, _Signature]] = []
+        self._short: List[Tuple[str, int]] = []
 
-    def add(self, groups: Iterable[int], literal: str, signature: _Signature) -> None:
+    def add(self, groups: Iterable[int], literal: str, number: int) -> None:
         for group in groups:
-            self._by_group.setdefault(group, []).append((literal, signature))
+            self._by_group.setdefault(group, []).append((literal, number))
             self._groups.add(group)
         if not groups:
-            self._short.append((literal, signature))
+            self._short.append((literal, number))
 
-    def candidates(self, text: str) -> List[_Signature]:
-        found = dict(self.always)
-        for literal, signature in self._short:
+    def candidates(self, text: str) -> List[int]:
+        found = set(self.always)
+        for literal, number in self._short:
             if literal in text:
-                found[signature.number] = signature
+                found.add(number)
         for group in self._groups.intersection(_groups(text)):
-            for literal, signature in self._by_group[group]:
+            for literal, number in self._by_group[group]:
                 if literal in text:
-                    found[signature.number] = signature
-        return [found[number] for number in sorted(found)]
+                    found.add(number)
+        return sorted(found)
+
+
+@functools.lru_cache(maxsize=4)  # one catalogue reads many logs
+def _sieves(known: Tuple[Tuple[Tuple[str, ...], Tuple[str, ...]], ...]) -> Dict[str, _Sieve]:
+    """By origin; nobody changes them any more. ``known``: literals and origins of each signature, in the order of their numbers."""
+    groups = _rarest({text for texts, _origins in known for text in texts})
+    found: Dict[str, _Sieve] = {}
+    for number, (texts, origins) in enumerate(known):
+        for sieve in (found.setdefault(origin, _Sieve()) for origin in origins):
+            if not texts:
+                sieve.always.append(number)
+            for text in texts:
+                sieve.add(groups[text], text, number)
+    return found
 
 
 class Matcher:
@@ -171,26 +184,18 @@ class Matcher:
     def __init__(self, signatures: Mapping[str, Mapping[str, Any]], cured: Optional[Mapping[str, float]] = None) -> None:
         self.broken: Dict[str, str] = {}
         self._all: List[_Signature] = []
-        self._sieves: Dict[str, _Sieve] = {}
         self._seen: Dict[Tuple[str, str], List[_Signature]] = {}  # logs repeat themselves
         self._ids: Dict[Tuple[int, str], None] = {}
-        origins: List[List[str]] = []
+        known: List[Tuple[Tuple[str, ...], Tuple[str, ...]]] = []
         for key, value in signatures.items():
             try:
                 signature = _Signature(len(self._all), key, value, (cured or {}).get(key.partition(".")[0], 0.0))
-                origins.append(list(value["in"]))
+                known.append((signature.literals, tuple(value["in"])))
             except _BROKEN as error:
                 self.broken[key] = str(error)
                 continue
             self._all.append(signature)
-        groups = _rarest(frozenset(text for signature in self._all for text in signature.literals))
-        for signature, places in zip(self._all, origins):
-            for sieve in (self._sieves.setdefault(origin, _Sieve()) for origin in places):
-                if not signature.literals:
-                    sieve.always[signature.number] = signature
-                    continue
-                for text in signature.literals:
-                    sieve.add(groups[text], text, signature)
+        self._sieves = _sieves(tuple(known))
 
     def match(self, origin: str, text: str) -> List[str]:
         """Keys of the signatures this text shows. Counts nothing."""
@@ -222,7 +227,7 @@ class Matcher:
         known = self._seen.get(key)
         if known is None:
             sieve = self._sieves.get(origin)
-            found = sieve.candidates(text) if sieve else []
+            found = [self._all[number] for number in sieve.candidates(text)] if sieve else []
             known = [signature for signature in found if (signature.regex or self._compile(signature)).search(text)]
             if len(text) <= SEEN_LENGTH:
                 if len(self._seen) >= SEEN_LIMIT:

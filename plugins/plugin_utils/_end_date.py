@@ -6,26 +6,27 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH = rf"({'|'.join(_MONTHS)})"
-_END = re.compile(rf"\s*notAfter={_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) (\d{{4}}) GMT\s*\Z")
-_DATE = re.compile(rf"\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} {{1,2}}(\d{{1,2}}) (\d\d:\d\d:\d\d) ([A-Z]{{3,5}}) (\d{{4}})\s*\Z")
-_ISO = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?)?\s*\Z")
+from ansible_collections.fediops.mastodon.plugins.module_utils._line import epoch, month_epoch
+
+_END = re.compile(r"\s*notAfter=([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d:\d\d:\d\d) (\d{4}) GMT\s*\Z")
+_DATE = re.compile(r"\s*[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d:\d\d:\d\d) ([A-Z]{3,5}) (\d{4})\s*\Z")
+_ISO = re.compile(r"\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?: UTC| \+0000|Z)?)?\s*\Z")
 _MOST = 100
 _OTHER_ZONE_SECONDS = 14 * 3600  # as far as any is from UTC
 
 
 def date_of(text: str) -> float | None:
     """Epoch of a line that is a date and nothing else, in an unknown zone the earliest it can be."""
-    date, iso = _DATE.match(text), _ISO.match(text)
-    if date:
-        return _epoch(int(date[5]), _MONTHS.index(date[1]) + 1, int(date[2]), date[3]) - (
-            0 if date[4] in ("UTC", "GMT") else _OTHER_ZONE_SECONDS
-        )
-    return _epoch(int(iso[1]), int(iso[2]), int(iso[3]), iso[4] or "00:00:00") if iso else None
+    iso = _ISO.match(text)
+    if iso:
+        return epoch(f"{iso[1]} {iso[2] or '00:00:00'}", "UTC")
+    date = _DATE.match(text)
+    if date is None:
+        return None
+    found = month_epoch(date[1], int(date[2]), date[3], int(date[5]), "UTC")
+    return found if found is None or date[4] in ("UTC", "GMT") else found - _OTHER_ZONE_SECONDS
 
 
 class EndDate:
@@ -38,16 +39,12 @@ class EndDate:
     def told(self, text: str) -> str:
         """Of each certificate, once the date is known, whether it has ended for sure; else empty."""
         end, now = _END.match(text), date_of(text)
-        if end and len(self._ends) < _MOST:
-            self._ends.append(_epoch(int(end[4]), _MONTHS.index(end[1]) + 1, int(end[2]), end[3]))
+        until = month_epoch(end[1], int(end[2]), end[3], int(end[4]), "UTC") if end else None
+        if until is not None and len(self._ends) < _MOST:
+            self._ends.append(until)
         self._now = self._now if now is None else now
         if self._now is None or not self._ends:
             return ""
         ended = all(one <= self._now for one in self._ends)
         self._ends.clear()
         return "certificate: ended" if ended else "certificate: valid"
-
-
-def _epoch(year: int, month: int, day: int, clock: str) -> float:
-    hour, minute, second = (int(part) for part in clock.split(":"))
-    return float(calendar.timegm((year, month, day, hour, minute, second)))

@@ -122,14 +122,15 @@ class Pasted:
         self._container = self._container or composed or _CONTAINER.search(line.text) is not None or raw.startswith(b'{"log":')
         for part in _parts(line):
             prefixed = part.identifier or part.service  # then a service wrote it, not a page
-            piece = None if prefixed else self._pieces.told(part.text)
-            failures = [piece] if isinstance(piece, Failure) else None if prefixed else self._pages.told(part.text)
+            piece, failures = (None, None) if prefixed else (self._pieces.told(part.text), self._pages.told(part.text))
+            if isinstance(piece, Failure):
+                failures = [piece]
             if failures is None:
                 self._one(part._replace(text=piece) if isinstance(piece, str) else part)
             for failure in failures or ():
                 self._failed(part, *failure)
             self._status(part)
-            for name, reader in () if prefixed else self._printed.items():
+            for name, reader in () if prefixed or shows(part.text) else self._printed.items():
                 told = reader.told(part.text)
                 if told:
                     self._tally.add("command", name, self._time, told.encode())

@@ -17,10 +17,10 @@ _JOB_FIELD = re.compile(r"\s*(Job|Error Class) ?(?::|\t| {1,2})\s{0,20}([A-Z]\w+
 _ERROR_MESSAGE = re.compile(r"\s*Error Message ?(?::|\t| {1,2})\s{0,20}(\S.{0,4000})")
 _PRINTED_CLASS = re.compile(r'\s*"error_class" ?(?:=>|:) ?"([A-Z][\w:]{2,100})",?\s*$')  # of a job that was printed over several lines
 _PRINTED_MESSAGE = re.compile(r'\s*"error_message" ?(?:=>|:) ?"((?:\\.|[^"\\]){1,2000})"(?:,|\}|\s)*$')
-_QUEUES = "(?:default|push|ingress|mailers|pull|scheduler|fasp)"
-_QUEUED = re.compile(rf"\s*{_QUEUES}\t([A-Z][\w:]{{0,110}}(?:Worker|Job|Scheduler|Service))(?:\t|\Z)")  # its error is in the next line
+QUEUES = "default|push|ingress|mailers|pull|scheduler|fasp"
+_QUEUED = re.compile(rf"\s*(?:{QUEUES})\t([A-Z][\w:]{{0,110}}(?:Worker|Job|Scheduler|Service))(?:\t|\Z)")  # its error is in the next line
 _RAISED = re.compile(r"([A-Z]\w+(?:::\w+)*): (.*)")
-_RETRY = re.compile(rf"(?:[^\t]{{1,40}}\t){{0,3}}{_QUEUES}\t([A-Z][\w:]{{2,120}})\t(?:[^\t]*\t)?([A-Z][\w:]{{2,100}}): (.*)")
+_RETRY = re.compile(rf"(?:[^\t]{{1,40}}\t){{0,3}}(?:{QUEUES})\t([A-Z][\w:]{{2,120}})\t(?:[^\t]*\t)?([A-Z][\w:]{{2,100}}): (.*)")
 
 
 class Failure(t.NamedTuple):

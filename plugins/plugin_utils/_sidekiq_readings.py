@@ -9,29 +9,31 @@ Private to this collection. Source: Sidekiq::Stats, Sidekiq::WorkSet, Sidekiq::P
 
 from __future__ import annotations
 
+import collections
 import re
 
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._end_date import date_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._sidekiq_pages import QUEUES
 
-_QUEUES = "default|push|ingress|mailers|pull|scheduler|fasp"
 _NUMBER = r"(\d[\d,]{0,15})\b"
 _PROCESSED = re.compile(rf"\b[Pp]rocessed\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Processed\b")
 _ENQUEUED = re.compile(rf"\b[Ee]nqueued\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Enqueued\b")
-_SIZES = re.compile(rf"\b(?:{_QUEUES}|size)=(\d{{1,9}})\b")
+_SIZES = re.compile(rf"\b(?:{QUEUES}|size)=(\d{{1,9}})\b")
 _BUSY = re.compile(
     r"\[([1-9]\d{0,5}) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d{0,5})/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d{0,5} Busy\b|^busy [1-9]|\"busy\":[1-9]"
 )
 # A question, and the numbers alone that answer it, in the order in which was asked.
 _ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
+_PROMPT = re.compile(r"(?:\S{1,80}[ :])?\S{0,80}[$#>] \S")
 _ALONE = re.compile(r"\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
-_QUEUE = re.compile(rf"\b(?:{_QUEUES})\b")
+_QUEUE = re.compile(rf"\b(?:{QUEUES})\b")
 # As the set of jobs at work is printed: the time they began at the end.
 _STARTED = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?: UTC| [+-]\d{4})?\s*\Z")
-_JOB = re.compile(rf"\b\w{{1,80}}(?:Worker|Scheduler|Job)\b|\A\s{{0,4}}\S{{1,80}} {{1,4}}(?:{_QUEUES}) {{1,4}}\d{{4}}-")
+_JOB = re.compile(rf"\b\w{{1,80}}(?:Worker|Scheduler|Job)\b|\A\s{{0,4}}\S{{1,80}} {{1,4}}(?:{QUEUES}) {{1,4}}\d{{4}}-")
 _LOGGED = re.compile(r"\b(?:pid=|tid=|TID-)")
 _TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", \[\"")
-_TAKEN = re.compile(rf"(?:-q \W?|\")({_QUEUES})\b")
-_WAITS = re.compile(rf"(?:\A\s*|\[\")({_QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)(?:[,\s]+([\d,]{{1,12}})\b)?")
+_TAKEN = re.compile(rf"(?:-q \W?|\")({QUEUES})\b")
+_WAITS = re.compile(rf"(?:\A\s*|\[\")({QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)(?:[,\s]+([\d,]{{1,12}})\b)?")
 _PAUSE = re.compile(r"\bsleep[ (](\d{1,6})")
 _BEAT_SECONDS = 300  # within which Mastodon's scheduler always has something to do
 _GROWN, _MANY, _LEFT, _LATE_SECONDS, _HOURS = 1.005, 10_000, 1000, 60, 3
@@ -41,12 +43,13 @@ class SidekiqReadings:
     """Feed ``told`` the lines of one log in their order, those that a service wrote left out."""
 
     def __init__(self) -> None:
-        self._processed: list[int] = []
-        self._waiting: list[int] = []
+        self._processed: collections.deque[int] = collections.deque(maxlen=2)
+        self._waiting: collections.deque[int] = collections.deque(maxlen=2)
         self._asked: list[str] = []
         self._answers = 0
         self._busy = self._paused = False
-        self._started: list[float] = []
+        self._newest = 0.0  # of the jobs at work
+        self._at_work = 0
         self._taken: set[str] = set()
 
     def told(self, text: str) -> str:
@@ -65,6 +68,8 @@ class SidekiqReadings:
             self._paused = self._paused or pause is not None and int(pause[1]) >= _BEAT_SECONDS
             self._asked, self._answers = ["processed" if "processed" in each else "waiting" for each in asked], 0
             return False
+        if _PROMPT.match(text):  # the next question
+            self._asked = []
         sizes = [int(size) for size in _SIZES.findall(text)]
         read = False
         for pattern, readings in ((_PROCESSED, self._processed), (_ENQUEUED, self._waiting)):
@@ -95,10 +100,10 @@ class SidekiqReadings:
     def _hung(self, text: str) -> str:
         started, now = _STARTED.search(text), date_of(text)
         if started and _QUEUE.search(text) and _JOB.search(text) and not _LOGGED.search(text):
-            self._started.append(date_of(started[1]) or 0.0)
-        if now is None or len(self._started) < 2 or now - max(self._started) < _HOURS * 3600:
+            self._newest, self._at_work = max(self._newest, date_of(started[1]) or 0.0), self._at_work + 1
+        if now is None or self._at_work < 2 or now - self._newest < _HOURS * 3600:
             return ""
-        self._started.clear()
+        self._newest, self._at_work = 0.0, 0
         return f"jobs running for {_HOURS} hours and more"
 
     def _untaken(self, text: str) -> str:
