@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         proxy,
         redis,
         remediation,
+        search,
         services,
         sidekiq,
         streaming,
@@ -47,10 +48,10 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 NEEDS_NO_MASTODON = ("disk", "memory", "services", "remediation")
 RESOLVE_SECONDS = 1.0
 SUBSETS = ("services", "environment", "disk", "memory", "database", "redis", "sidekiq", "web", "streaming", "proxy",
-           "assets", "media", "logs", "remediation")
+           "assets", "media", "search", "logs", "remediation")
 NAMES = ("install",) + SUBSETS
 # Asked where the app itself would ask: in its container, when it has one.
-INSIDE = ("database", "redis", "sidekiq", "assets", "media")
+INSIDE = ("database", "redis", "sidekiq", "assets", "media", "search")
 
 
 def chosen(asked: list[str]) -> list[str]:

@@ -54,31 +54,34 @@ def ask_health(host: Host, address: str, path: str, headers: dict[str, str], sec
     """GET path from a server at address, as a proxy would: {address, healthy, status?, seconds, error?}."""
     started = time.monotonic()
     result: dict[str, Any] = {"address": address, "healthy": False}
+    asked = {"Connection": "close", "User-Agent": "fediops.mastodon", **headers}
     try:
-        link = host.connect(split_address(address), seconds)
-        try:
-            lines = ["GET %s HTTP/1.1" % path, "Connection: close", "User-Agent: fediops.mastodon"]
-            lines += ["%s: %s" % pair for pair in headers.items()]
-            link.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii", "replace"))
-            answer = bytearray()
-            deadline = started + seconds
-            while len(answer) < MAX_ANSWER_BYTES:
-                # The timeout of the socket is per read: a server that drips bytes must not hold us longer than agreed.
-                if time.monotonic() > deadline:
-                    raise socket.timeout()
-                part = link.recv(65536)
-                if not part:
-                    break
-                answer += part
-        finally:
-            link.close()
-        first = bytes(answer[:64]).split(b"\r\n", 1)[0].split(b" ")
-        if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
-            result["error"] = {"kind": "protocol" if answer else "reset", "message": "no HTTP answer"}
-        else:
-            result["status"] = int(first[1])
-            result["healthy"] = result["status"] == 200
+        answer = get(host.connect(split_address(address), seconds), path, asked, started + seconds)
+        result.update(answer[0])
+        result["healthy"] = result.get("status") == 200
     except OSError as problem:
         result["error"] = {"kind": error_kind(problem), "message": (problem.strerror or "no answer within %.1f s" % seconds)}
     result["seconds"] = round(time.monotonic() - started, 3)
     return result
+
+
+def get(link: socket.socket, path: str, headers: dict[str, str], deadline: float, protocol: str = "1.1") -> tuple[dict[str, Any], bytes]:
+    """GET path over a connection that is closed then: ({status} or {error}, the body as it came); OSError as the connection gives it."""
+    answer = bytearray()
+    try:
+        lines = ["GET %s HTTP/%s" % (path, protocol), *("%s: %s" % pair for pair in headers.items())]
+        link.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii", "replace"))
+        while len(answer) < MAX_ANSWER_BYTES:
+            # The timeout of the socket is per read: a server that drips bytes must not hold us longer than agreed.
+            if time.monotonic() > deadline:
+                raise socket.timeout()
+            part = link.recv(65536)
+            if not part:
+                break
+            answer += part
+    finally:
+        link.close()
+    first = bytes(answer[:64]).split(b"\r\n", 1)[0].split(b" ")
+    if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
+        return {"error": {"kind": "protocol" if answer else "reset", "message": "no HTTP answer"}}, b""
+    return {"status": int(first[1])}, bytes(answer).partition(b"\r\n\r\n")[2]

@@ -23,7 +23,7 @@ options:
     description:
       - Subsets to gather, V(all) for every one. A name with V(!) before it is left out. V(install) is always gathered.
       - Known are V(install), V(services), V(environment), V(disk), V(memory), V(database), V(redis), V(sidekiq), V(web), V(streaming),
-        V(proxy), V(assets), V(media), V(logs) and V(remediation).
+        V(proxy), V(assets), V(media), V(search), V(logs) and V(remediation).
     type: list
     elements: str
     default: [all]
@@ -203,6 +203,10 @@ ansible_facts:
           returned: when gathered
         media:
           description: Tools as the service sees them, directories that the app's user cannot write, read-only mounts of the service.
+          type: dict
+          returned: when gathered
+        search:
+          description: Whether the search server answers, as the app would ask it; its version and the health of its cluster.
           type: dict
           returned: when gathered
         logs:

@@ -22,7 +22,7 @@ COMMAND = (
     "LC_ALL=C $T df -P -k 2>/dev/null; echo ==; LC_ALL=C $T df -P -i 2>/dev/null; true"
 )
 SUBSETS = (
-    "install services environment disk memory database redis sidekiq web streaming proxy assets media logs remediation"
+    "install services environment disk memory database redis sidekiq web streaming proxy assets media search logs remediation"
 ).split()  # every one needs its probe, or what it would have shown would be silently "clear"
 # What usually lies where: nobody could ask the services.
 _USUAL = {

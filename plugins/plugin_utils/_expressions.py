@@ -22,7 +22,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 
 FACT_NAMES = frozenset(
     "schema time_epoch host clock probes recorded seconds install services environment disk memory database redis sidekiq web streaming "
-    "proxy assets media logs network remediation probe_post".split()
+    "proxy assets media search logs network remediation probe_post".split()
 )
 FLEET_NAMES = frozenset({"hosts", "instance"})  # of an issue that sees all hosts of an instance
 FUNCTIONS = frozenset({"seen", "fresh", "age", "units", "probe"})

@@ -15,12 +15,14 @@ import urllib.error
 import urllib.request
 
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
 import pytest
 
 from composed import Project, edited, played, project, put_back, roots, told
 from live import FAULTS as PLANTS
+from live import ROOT
 from project import APP, run
 from test_compose_faults import DATABASE, Planted, of_settings, used
 
@@ -134,6 +136,45 @@ def search_gone(project: Project) -> Iterator[None]:
         yield
 
 
+SEARCH = """\
+  es:
+    <<: *image
+    user: root
+    networks: [internal_network]
+    command: sh -c 'openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=es -keyout /tmp/key -out /tmp/cert 2>/dev/null;
+      exec openssl s_server -accept 9200 -www -quiet -key /tmp/key -cert /tmp/cert'
+
+"""
+
+
+@contextlib.contextmanager
+def search_with_tls(project: Project) -> Iterator[None]:
+    """As Elasticsearch 8 comes, and nobody said so to Mastodon."""
+    try:
+        changed = edited(project, "  redis:\n    <<", SEARCH + "  redis:\n    <<")
+        with without_its_jobs(project), changed, of_settings(ES_ENABLED="true", ES_HOST="es", ES_PORT="9200")(project):
+            time.sleep(BEAT_SECONDS)
+            yield
+    finally:
+        run("docker", "rm", "-f", project.container("es"))
+
+
+@contextlib.contextmanager
+def an_old_redis(project: Project) -> Iterator[None]:
+    """Real, of an age that Debian no longer has, with data of its own: it cannot read that of a newer one."""
+    program = run(ROOT / "tests" / "testbed" / "old-redis").strip().splitlines()[-1]
+    old, mounted = "['redis:/var/lib/redis']", f"['redis:/var/lib/redis', '{program}:/usr/bin/redis-server:ro']"
+    with put_back(project, "docker-compose.yml") as path:
+        text = path.read_text()
+        assert old in text and "--bind * " in text
+        path.write_text(text.replace(old, mounted).replace("--bind * ", "--dbfilename old.rdb "))
+        project.compose("up", "-d")
+        project.compose("restart", "-t", "5", *APP)
+        used(project)
+        yield
+    project.run("redis", "rm", "-f", "/var/lib/redis/old.rdb")
+
+
 @contextlib.contextmanager
 def new_keys(project: Project) -> Iterator[None]:
     """Two-factor secrets that the old keys encrypted, as users have them since 4.3."""
@@ -197,8 +238,8 @@ def strange_authorities(project: Project) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def statements_lost(project: Project) -> Iterator[None]:
-    """Behind PgBouncer in transaction mode, and nobody said so to Rails."""
+def pooled(project: Project, prepared: str) -> Iterator[None]:
+    """Behind PgBouncer in transaction mode."""
     folder = project.directory / "pgbouncer"
     folder.mkdir(exist_ok=True)
     statements = "max_prepared_statements = 0" if project.suite == "trixie" else "server_reset_query = DISCARD ALL"
@@ -208,15 +249,40 @@ def statements_lost(project: Project) -> Iterator[None]:
         path.chmod(0o644)
     try:
         with edited(project, "  redis:\n    <<", POOLER + "  redis:\n    <<"), put_back(project, ".env.production"):
-            project.write_env(DB_HOST="pooler", DB_PORT="6432", PREPARED_STATEMENTS="true")
+            project.write_env(DB_HOST="pooler", DB_PORT="6432", PREPARED_STATEMENTS=prepared)
             project.compose("up", "-d")
             project.wait_for_web()
-            used(project)
             yield
     finally:
         run("docker", "rm", "-f", project.container("pooler"))
         project.compose("up", "-d", "--force-recreate", "db", *APP)  # PostgreSQL's log tells of it too
         project.ready()
+
+
+@contextlib.contextmanager
+def statements_lost(project: Project) -> Iterator[None]:
+    """Nobody said to Rails that there is a pooler."""
+    with pooled(project, "true"):
+        used(project)
+        yield
+
+
+@contextlib.contextmanager
+def lock_lost(project: Project) -> Iterator[None]:
+    """Migrated through the pooler, until the lock is taken by one connection and given back by another, which is chance."""
+    undone = "ALTER TABLE statuses DROP COLUMN visibility; DELETE FROM schema_migrations WHERE version = '20161130185319'"
+    with pooled(project, "false"):
+        with futures.ThreadPoolExecutor(12) as people:  # then it has several connections
+            list(people.map(lambda _one: project.http("/api/v1/timelines/public"), range(48)))
+        for _time in range(6):
+            project.run("db", *DATABASE, undone)
+            if "ConcurrentMigrationError" in project.run("web", "bundle", "exec", "rails", "db:migrate", check=False):
+                break
+        else:
+            raise AssertionError("it got through six times")
+        project.compose("restart", "-t", "5", "web", "sidekiq")
+        project.wait_for_web()
+        yield
 
 
 MIGRATION = """\
@@ -248,6 +314,7 @@ FAULTS: dict[str, tuple[str, Planted]] = {
     ),
     "no storage": ("s3_failure", storage_gone),
     "no search": ("elasticsearch_down", search_gone),
+    "a search with TLS": ("elasticsearch_incompatible", search_with_tls),
     "no ffmpeg": ("media_tools_missing", of_files("/usr/bin/ffmpeg", "/usr/bin/ffprobe")),
     "no image library": ("media_tools_missing", of_files("/usr/lib/*-linux-gnu/libvips.so.42*", "/usr/bin/convert*", "/usr/bin/identify*")),
     "few descriptors": ("fd_exhausted", few_descriptors),
@@ -255,6 +322,7 @@ FAULTS: dict[str, tuple[str, Planted]] = {
     "a migration that raises": ("migration_failed", a_migration_that_raises),
     "unknown authorities": ("ca_certificates_outdated", strange_authorities),
     "lost statements": ("pgbouncer_prepared_statements", statements_lost),
+    "a lost lock": ("pgbouncer_migration_lock", lock_lost),
 }  # fmt: skip
 
 
@@ -265,6 +333,15 @@ def test_a_fault_is_named_first_and_alone(project: Project, fault: str, tmp_path
     with planted(project):
         host, output = played(project, tmp_path)
         assert roots(host) == [cause], told(host) + output[-2000:]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("project", [("trixie", 2)], ids=["4.4-compose-2"], indirect=True)
+def test_an_old_redis(project: Project, tmp_path: Path) -> None:
+    """Sidekiq 6 of the other release is content with it."""
+    with an_old_redis(project):
+        host, output = played(project, tmp_path)
+        assert roots(host) == ["redis_too_old"], told(host) + output[-2000:]
 
 
 @pytest.mark.thorough

@@ -11,7 +11,8 @@ class Api::BaseController < ActionController::Base
   answer ActiveRecord::RecordNotUnique, 422, 'Duplicate record'
   answer ActiveRecord::RecordNotFound, 404, 'Record not found'
   answer ActiveRecord::SerializationFailure, 503, 'There was a temporary problem serving your request, please try again'
-  rescue_from(Seahorse::Client::NetworkingError) do |e|
+  # By name: the gem is loaded when the storage is used for the first time.
+  rescue_from('Seahorse::Client::NetworkingError') do |e|
     Rails.logger.warn "Storage server error: #{e}" unless Mastodon::Version.localhost_safelist?
     render json: { error: 'There was a temporary problem serving your request, please try again' }, status: :service_unavailable
   end
