@@ -60,6 +60,7 @@ _CONNECTING = re.compile(r"(?:Faraday|HTTP|HTTPClient|Excon|Seahorse|Net|Socket|
 _NO_SOCKET = re.compile(
     r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
+_ENDED = re.compile(r"(end of file reached)\Z")  # Faraday speaks to the search server alone
 _LINKING = ("ActionView::Template::Error", "ActionController::UrlGenerationError")
 _CLIENTS_JSON = "JSON of a client"
 # Names of Ruby's classes only.
@@ -176,6 +177,7 @@ def _raised(name: str, message: str) -> str:
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
+        refused = refused or (_ENDED.match(message) if name == "Faraday::ConnectionFailed" else None)
         refused = refused or (_UNTRUSTED.search(message) if name == "Seahorse::Client::NetworkingError" else None)
         return f"{name}: {refused.group(1)}" if refused else name
     if _SEARCH.match(name):
