@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import platform
 import re
@@ -117,7 +118,9 @@ def survey(asked: list[str], timeout_seconds: float, log_since_seconds: float, r
     synchronized = _clock.synchronized()
     facts["clock"] = {} if synchronized is None else {"synchronized": synchronized}
     facts["clock"]["finished_epoch"] = round(time.time(), 3)
-    return facts, ground
+    # Bytes that are no text (of a file's name, or what a server answers as JSON) are no text of a result either: Ansible refuses all of it.
+    sayable: dict[str, Any] = json.loads(json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace"))
+    return sayable, ground
 
 
 def _resolve(facts: dict[str, Any], end: float) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import time
 
@@ -14,6 +15,9 @@ from typing import Any
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 
 MAX_ANSWER_BYTES = 65536
+STATUS = re.compile(rb"HTTP/\d\.\d ([1-9]\d\d)\b")
+_LENGTH = re.compile(rb"\r\nContent-Length: *(\d{1,9})(?:\r|\Z)", re.IGNORECASE)
+_HEAD_END = b"\r\n\r\n"
 
 
 def error_kind(problem: OSError) -> str:
@@ -54,34 +58,46 @@ def ask_health(host: Host, address: str, path: str, headers: dict[str, str], sec
     """GET path from a server at address, as a proxy would: {address, healthy, status?, seconds, error?}."""
     started = time.monotonic()
     result: dict[str, Any] = {"address": address, "healthy": False}
-    asked = {"Connection": "close", "User-Agent": "fediops.mastodon", **headers}
     try:
-        answer = get(host.connect(split_address(address), seconds), path, asked, started + seconds)
-        result.update(answer[0])
-        result["healthy"] = result.get("status") == 200
+        answer = get(host.connect(split_address(address), seconds), path, headers, started + seconds)
+        first = STATUS.match(answer)
+        if first:
+            result["status"] = int(first.group(1))
+            result["healthy"] = result["status"] == 200
+        else:
+            result["error"] = {"kind": "protocol" if answer else "reset", "message": "no HTTP answer"}
     except OSError as problem:
         result["error"] = {"kind": error_kind(problem), "message": (problem.strerror or "no answer within %.1f s" % seconds)}
     result["seconds"] = round(time.monotonic() - started, 3)
     return result
 
 
-def get(link: socket.socket, path: str, headers: dict[str, str], deadline: float, protocol: str = "1.1") -> tuple[dict[str, Any], bytes]:
-    """GET path over a connection that is closed then: ({status} or {error}, the body as it came); OSError as the connection gives it."""
+def get(link: socket.socket, path: str, headers: dict[str, str], deadline: float) -> bytes:
+    """GET path over a connection that is closed then: the answer as it came, at most MAX_ANSWER_BYTES; OSError without a whole head."""
     answer = bytearray()
     try:
-        lines = ["GET %s HTTP/%s" % (path, protocol), *("%s: %s" % pair for pair in headers.items())]
+        lines = ["GET %s HTTP/1.1" % path, "Connection: close", "User-Agent: fediops.mastodon"]
+        lines += ["%s: %s" % pair for pair in headers.items()]
         link.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii", "replace"))
-        while len(answer) < MAX_ANSWER_BYTES:
+        while len(answer) < MAX_ANSWER_BYTES and not _is_whole(answer):
             # The timeout of the socket is per read: a server that drips bytes must not hold us longer than agreed.
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise socket.timeout()
+            link.settimeout(left)
             part = link.recv(65536)
             if not part:
                 break
             answer += part
+    except OSError:
+        if _HEAD_END not in answer:
+            raise
     finally:
         link.close()
-    first = bytes(answer[:64]).split(b"\r\n", 1)[0].split(b" ")
-    if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
-        return {"error": {"kind": "protocol" if answer else "reset", "message": "no HTTP answer"}}, b""
-    return {"status": int(first[1])}, bytes(answer).partition(b"\r\n\r\n")[2]
+    return bytes(answer)
+
+
+def _is_whole(answer: bytearray) -> bool:
+    head, end, body = answer.partition(_HEAD_END)
+    length = _LENGTH.search(head) if end else None
+    return length is not None and len(body) >= int(length.group(1))

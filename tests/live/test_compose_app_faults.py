@@ -337,17 +337,9 @@ def test_a_fault_is_named_first_and_alone(project: Project, fault: str, tmp_path
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("project", [("trixie", 2)], ids=["4.4-compose-2"], indirect=True)
-def test_an_old_redis(project: Project, tmp_path: Path) -> None:
-    """Sidekiq 6 of the other release is content with it."""
-    with an_old_redis(project):
+@pytest.mark.parametrize(("planted", "cause"), [(an_old_redis, "redis_too_old"), (new_keys, "secrets_changed")])
+def test_a_fault_of_the_newer_release(project: Project, planted: Planted, cause: str, tmp_path: Path) -> None:
+    """Sidekiq 6 is content with an old Redis, and encrypted columns came with 4.3."""
+    with planted(project):
         host, output = played(project, tmp_path)
-        assert roots(host) == ["redis_too_old"], told(host) + output[-2000:]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("project", [("trixie", 2)], ids=["4.4-compose-2"], indirect=True)
-def test_secrets_of_other_keys(project: Project, tmp_path: Path) -> None:
-    """Encrypted columns came with 4.3."""
-    with new_keys(project):
-        host, output = played(project, tmp_path)
-        assert roots(host) == ["secrets_changed"], told(host) + output[-2000:]
+        assert roots(host) == [cause], told(host) + output[-2000:]

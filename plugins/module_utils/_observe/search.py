@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
-from ansible_collections.fediops.mastodon.plugins.module_utils._network import error_kind, get
+from ansible_collections.fediops.mastodon.plugins.module_utils._network import STATUS, error_kind, get
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import demand_known
 from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import side_by_side
@@ -27,6 +28,10 @@ NOT_TOLD = "what answers at ES_HOST could not be told: %s"
 # Chewy 7 of Mastodon 3.5 and newer makes indexes without mapping types, which older servers want.
 MINIMUM_MAJOR = 7
 _HEALTH = ("green", "yellow", "red")
+_NAME = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,252})|[0-9A-Fa-f:]{2,45}")
+_WORD = re.compile(r"[0-9A-Za-z.+_-]{1,40}")
+# What a proxy in front of it answers to who does not speak TLS.
+_WANTS_TLS = re.compile(rb"HTTP/\d\.\d (?:400 .*HTTPS port|30[1278] .*\r\nLocation: https://)", re.DOTALL | re.IGNORECASE)
 
 
 class Place(NamedTuple):
@@ -38,6 +43,10 @@ class Place(NamedTuple):
     login: str
     authority: str
 
+    @property
+    def address(self) -> str:
+        return ("[%s]:%d" if ":" in self.name else "%s:%d") % (self.name, self.port)
+
 
 def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     """The subset. Not being reachable is a result (`error`), not a failure of the probe."""
@@ -47,91 +56,108 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     demand_known(install, "ES_")
     number = tuple(install.get("version", {}).get("number", (99,)))
     try:
-        place = place_of(settings)
+        place = place_of(settings, install["root"])
     except ValueError:
-        return {"enabled": True, "error": {"kind": "configuration", "message": "ES_HOST and ES_PORT are no address of a server"}}
-    facts: dict[str, Any] = {"enabled": True, "address": "%s:%d" % (place.name[:253], place.port), "tls": place.tls}
+        return {"enabled": True, "_partly": NOT_TOLD % "this release does not understand where ES_HOST, ES_PORT and ES_USER lead"}
+    facts: dict[str, Any] = {"enabled": True, "address": place.address, "tls": place.tls}
     seconds = host.left(SECONDS + 1.0) - 1.0
     if seconds < 1.0:
         return {**facts, "_partly": NOT_TOLD % "there was no time left"}
-    # A process of its own: the C library waits for a dead name server as long as it likes.
     ask = {"search": lambda _host: asked(host, place, number, seconds - 0.3)}
+    # A process of its own: the C library waits for a dead name server as long as it likes.
     outcome = side_by_side(ask, {"search": time.monotonic() + seconds})["search"]
     return {**facts, **outcome.facts} if outcome.state == "ok" else {**facts, "_partly": NOT_TOLD % outcome.reason}
 
 
-def place_of(settings: dict[str, str]) -> Place:
-    """As the app's client reads them; ValueError when it could not."""
+def place_of(settings: dict[str, str], root: str) -> Place:
+    """As the app's client reads them; ValueError for several servers, a path, and whatever else is no plain address."""
     host, port = (settings.get(key, usual) for key, usual in (("ES_HOST", "localhost"), ("ES_PORT", "9200")))
-    login = settings.get("ES_USER", "").strip() and "%s:%s" % (settings["ES_USER"], settings.get("ES_PASS", ""))
+    values = (settings.get(key, "") for key in ("ES_USER", "ES_PASS", "ES_CA_FILE"))
+    user, password, authority = (value if value.strip() else "" for value in values)
+    tls = False
     if "://" in host:
-        parts = urlsplit("%s:%s" % (host, port))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(host)
+        parts = urlsplit("%s:%s" % (host, port)) if host.isascii() else urlsplit("")
+        name, number, tls = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 9200), parts.scheme == "https"
+        if parts.scheme not in ("http", "https") or parts.path or parts.query or parts.fragment:
+            raise ValueError("ES_HOST")
         if parts.username:
-            login = "%s:%s" % (unquote(parts.username), unquote(parts.password or ""))
-        return Place(parts.hostname, parts.port or 9200, parts.scheme == "https", login, settings.get("ES_CA_FILE", ""))
-    name, _colon, rest = ("%s:%s" % (host, port)).partition(":")
-    number = int(rest.partition(":")[0] or 9200)  # localhost:9200 in ES_HOST wins over ES_PORT
-    if not name or not 0 < number < 65536:
-        raise ValueError(host)
-    return Place(name, number, False, login, "")
+            user, password = parts.username, parts.password or ""  # as they stand there
+    else:
+        name, _colon, rest = ("%s:%s" % (host, port)).partition(":")
+        number = int(rest.partition(":")[0] or 9200)  # localhost:9200 in ES_HOST wins over ES_PORT
+    if _NAME.fullmatch(name) is None or not 0 < number < 65536 or user and not password:
+        raise ValueError("ES_HOST")
+    if authority and not authority.startswith("/"):
+        authority = "%s/%s" % (root, authority)
+    return Place(name, number, tls, user and "%s:%s" % (user, password), authority)
 
 
 def asked(host: Host, place: Place, number: tuple[int, ...], seconds: float) -> dict[str, Any]:
     """`status`, `version`, `distribution`, `version_supported` and `health`, or `error`, of a server."""
     deadline = time.monotonic() + seconds
     facts, body = _got(host, place, "/", deadline)
-    version = _json(body).get("version") if facts.get("status") == 200 else None
-    if isinstance(version, dict) and isinstance(version.get("number"), str):
-        facts["version"] = version["number"][:40]
-        major = version["number"].partition(".")[0]
-        if isinstance(version.get("distribution"), str):
-            facts["distribution"] = version["distribution"][:40]
-        elif major.isdigit() and number >= (3, 5):
-            facts["version_supported"] = int(major) >= MINIMUM_MAJOR
-        health = _json(_got(host, place, "/_cluster/health", deadline)[1]).get("status")
-        if health in _HEALTH:
-            facts["health"] = health
+    version = body.get("version") if facts.get("status") == 200 else None
+    said = _word(version.get("number")) if isinstance(version, dict) else ""
+    if not isinstance(version, dict) or not said:
+        return facts
+    facts["version"] = said
+    major = re.match(r"(\d{1,4})\.", said)
+    if "distribution" in version:
+        facts["distribution"] = _word(version["distribution"]) or "unknown"
+    elif major and number >= (3, 5):
+        facts["version_supported"] = int(major.group(1)) >= MINIMUM_MAJOR
+    health = _got(host, place, "/_cluster/health", deadline)[1].get("status")
+    if health in _HEALTH:
+        facts["health"] = health
     return facts
 
 
-def _got(host: Host, place: Place, path: str, deadline: float) -> tuple[dict[str, Any], bytes]:
-    headers = {"Host": "%s:%d" % (place.name, place.port), "User-Agent": "fediops.mastodon", "Accept": "application/json"}
+def _got(host: Host, place: Place, path: str, deadline: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """({status} or {error}, the object that was answered)."""
+    headers = {"Host": place.address, "Accept": "application/json"}
     if place.login:
-        headers["Authorization"] = "Basic " + base64.b64encode(place.login.encode()).decode("ascii")
+        headers["Authorization"] = "Basic " + base64.b64encode(place.login.encode("utf-8", "surrogateescape")).decode("ascii")
     try:
         link = host.connect((place.name, place.port), max(0.1, (deadline - time.monotonic()) / 2))  # a name has an address of each kind
+        if place.tls:
+            import ssl
+            link.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                # Nobody but the server that is meant gets the password.
+                link = ssl.create_default_context(cafile=place.authority or None).wrap_socket(link, server_hostname=place.name)
+            except OSError as problem:
+                link.close()
+                if isinstance(problem, ssl.SSLCertVerificationError):
+                    return _failed("certificate", problem.verify_message), {}
+                if place.authority and not host.exists(place.authority):
+                    return _failed("certificate", "there is no such ES_CA_FILE"), {}
+                raise
+        answer = get(link, path, headers, deadline)
     except OSError as problem:
-        return _failed(error_kind(problem), problem.strerror), b""
+        return _failed(error_kind(problem), problem.strerror), {}
     except ValueError:  # an empty or overlong part of a name
-        return _failed("dns", "no name of a host"), b""
-    if place.tls:
-        import ssl
-        try:
-            # Nobody but the server that is meant gets the password.
-            link = ssl.create_default_context(cafile=place.authority or None).wrap_socket(link, server_hostname=place.name)
-        except ssl.SSLCertVerificationError as problem:
-            link.close()
-            return _failed("certificate", problem.verify_message), b""
-        except OSError as problem:
-            link.close()
-            missing = place.authority and not host.exists(place.authority)
-            return _failed("certificate", "there is no such ES_CA_FILE") if missing else _failed(error_kind(problem), problem.strerror), b""
-    try:
-        # In HTTP 1.0 no answer comes in chunks.
-        return get(link, path, headers, deadline, "1.0")
-    except OSError as problem:
-        return _failed(error_kind(problem), problem.strerror), b""
+        return _failed("dns", "no name of a host"), {}
+    status = STATUS.match(answer)
+    if status is None:
+        return _failed("protocol" if answer else "reset", "no HTTP answer"), {}
+    if not place.tls and _WANTS_TLS.match(answer):
+        return _failed("tls", "it wants https:// in ES_HOST"), {}
+    return {"status": int(status.group(1))}, _object(answer)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
 
 
 def _failed(kind: str, message: str | None) -> dict[str, Any]:
     return {"error": {"kind": kind, "message": (message or "no answer in time")[:200]}}
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _object(answer: bytes) -> dict[str, Any]:
+    """JSON in the body of an answer, which may come in one chunk."""
+    body = answer.partition(b"\r\n\r\n")[2]
     try:
-        found = json.loads(body)
+        found = json.JSONDecoder().raw_decode(body[max(0, body.find(b"{")):].decode("utf-8", "replace"))[0]
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -31,6 +31,7 @@ def judged(search: dict[str, t.Any], **changes: t.Any) -> tuple[list[str], list[
         ({"status": 200, "version": "2.11.0", "distribution": "opensearch", "health": "green"}, [], ""),
         # Whose user may not ask who it is may well search.
         ({"status": 403}, [], ""),
+        ({"status": 404}, [], ""),
         ({"error": {"kind": "certificate", "message": "self-signed certificate"}}, [], ""),
         ({"error": {"kind": "refused", "message": "Connection refused"}}, ["elasticsearch_down"], "localhost:9200: Connection refused"),
         ({"error": {"kind": "timeout", "message": "no answer in time"}}, ["elasticsearch_down"], "no answer in time"),
