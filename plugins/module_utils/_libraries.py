@@ -19,8 +19,9 @@ NEAR = 8  # backtrace lines: who called the caller says nothing
 _OPEN_LIMIT = 1024
 
 _LIBRARY = re.compile(
-    r"(?:/gems/|^\s*)(?:(?P<redis>redis|redis-client|hiredis\w*)|(?P<smtp>net-smtp|mail)|(?P<search>elasticsearch\S*|elastic-\S+|opensearch\S*|chewy)"
-    r"|(?P<storage>aws-sdk-\w+|fog-\w+|azure-\S+))(?:-| \()\d|/net/(?P<net>smtp)\.rb:"
+    r"(?:\bgems/|^\s*(?:from )?)(?:(?P<redis>redis|redis-client|hiredis\w*)|(?P<smtp>net-smtp|mail)"
+    r"|(?P<search>elasticsearch\S*|elastic-\S+|opensearch\S*|chewy)|(?P<storage>aws-sdk-\w+|fog-\w+|azure-\S+))(?:-| \()\d"
+    r"|(?:/|^\s*(?:from )?)net/(?P<net>smtp)\.rb:"
 )
 
 

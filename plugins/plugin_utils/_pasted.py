@@ -16,9 +16,11 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._gather import NA
 from ansible_collections.fediops.mastodon.plugins.module_utils._lines import Stripped, parse
 from ansible_collections.fediops.mastodon.plugins.module_utils._redact import strip_controls
 from ansible_collections.fediops.mastodon.plugins.module_utils._tally import Tally, text_of
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._clocks import Clocks
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._end_date import EndDate
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._json_pieces import JsonPieces
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._ldd import Ldd
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._listing import Listing
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._log_file import Case, Lines
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._origins import AUTO, Origins, origin_of_whole, shows
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._redis_cli import RedisCli
@@ -72,6 +74,7 @@ _BARE = re.compile(
     r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*) ?\[(\d{1,8})\]: ?"
 )
 _NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
+_STAMP = re.compile(r"\A\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\] ?")  # before each line of a terminal that keeps the time (ts, script)
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
 _STATUS_ACTIVE = re.compile(r"\s{1,20}(Active: \w+.*)")
 
@@ -101,8 +104,9 @@ class Pasted:
         self._lines = self._strange = 0
         self._wide = False
         # By commands, over several lines.
-        self._printed: dict[str, Sidekiqmon | SidekiqReadings | RedisCli | Ldd | EndDate] = {
+        self._printed: dict[str, Sidekiqmon | SidekiqReadings | RedisCli | Ldd | EndDate | Clocks | Listing] = {
             "sidekiqmon": Sidekiqmon(), "Sidekiq": SidekiqReadings(), "redis-cli": RedisCli(), "ldd": Ldd(), "openssl": EndDate(),
+            "date": Clocks(), "ls": Listing(),
         }  # fmt: skip
         self._pages = SidekiqPages()
         self._pieces = JsonPieces(whole)
@@ -131,7 +135,7 @@ class Pasted:
                 self._failed(part, *failure)
             self._status(part)
             for name, reader in () if prefixed or shows(part.text) else self._printed.items():
-                told = reader.told(part.text)
+                told = reader.told(_STAMP.sub("", part.text))
                 if told:
                     self._tally.add("command", name, self._time, told.encode())
 

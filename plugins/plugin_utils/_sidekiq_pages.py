@@ -21,6 +21,8 @@ QUEUES = "default|push|ingress|mailers|pull|scheduler|fasp"
 _QUEUED = re.compile(rf"\s*(?:{QUEUES})\t([A-Z][\w:]{{0,110}}(?:Worker|Job|Scheduler|Service))(?:\t|\Z)")  # its error is in the next line
 _RAISED = re.compile(r"([A-Z]\w+(?:::\w+)*): (.*)")
 _RETRY = re.compile(rf"(?:[^\t]{{1,40}}\t){{0,3}}(?:{QUEUES})\t([A-Z][\w:]{{2,120}})\t(?:[^\t]*\t)?([A-Z][\w:]{{2,100}}): (.*)")
+# The same when it was copied out of a table.
+_SPACED = re.compile(rf"\s*(?:{QUEUES}) {{2,20}}([A-Z][\w:]{{2,80}})(?: \w{{2,60}})? {{2,20}}([A-Z][\w:]{{2,100}}): (.*)")
 
 
 class Failure(t.NamedTuple):
@@ -40,7 +42,7 @@ class SidekiqPages:
 
     def told(self, text: str) -> list[Failure] | None:
         """None for a line of no such page; else what it says to have failed, which may be nothing yet."""
-        named, said, retry = _JOB_FIELD.match(text), _ERROR_MESSAGE.match(text), _RETRY.match(text)
+        named, said, retry = _JOB_FIELD.match(text), _ERROR_MESSAGE.match(text), _RETRY.match(text) or _SPACED.match(text)
         printed, message = _PRINTED_CLASS.match(text), _PRINTED_MESSAGE.match(text)
         job, queued = self._queued, _QUEUED.match(text)
         self._queued = ""

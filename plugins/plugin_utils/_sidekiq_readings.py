@@ -19,23 +19,28 @@ _NUMBER = r"(\d[\d,]{0,15})\b"
 _PROCESSED = re.compile(rf"\b[Pp]rocessed\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Processed\b")
 _ENQUEUED = re.compile(rf"\b[Ee]nqueued\b[\":=\s]{{1,3}}{_NUMBER}|(?<![\d,]){_NUMBER} Enqueued\b")
 _SIZES = re.compile(rf"\b(?:{QUEUES}|size)=(\d{{1,9}})\b")
+# A loop of the shell prints the time and what waits in each.
+_TIMED = re.compile(rf"(?:\d{{4}}-\d\d-\d\d[T ])?\d\d:\d\d(?::\d\d)?[ :]{{1,3}}(?:\S{{1,20}} )?(?=(?:{QUEUES})[ :=]{{1,2}}\d)")
+_TIMED_SIZES = re.compile(rf"\b(?:{QUEUES})[ :=]{{1,2}}(\d{{1,9}})\b")
 _BUSY = re.compile(
     r"\[([1-9]\d{0,5}) of \1 busy\]|\bbusy[=: ]{1,2}([1-9]\d{0,5})/\2\b|\bBusy: {1,3}[1-9]|[1-9]\d{0,5} Busy\b|^busy [1-9]|\"busy\":[1-9]"
 )
+_IDLE, _WORKS = re.compile(r"\bsidekiq [\d.]+ \S{1,60} \[0 of [1-9]\d* busy\]"), re.compile(r"\[[1-9]\d* of \d+ busy\]")
 # A question, and the numbers alone that answer it, in the order in which was asked.
 _ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
 _PROMPT = re.compile(r"(?:\S{1,80}[ :])?\S{0,80}[$#>] \S")
-_ALONE = re.compile(r"\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
+_ALONE = re.compile(r"(?:\(integer\) )?\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
 _QUEUE = re.compile(rf"\b(?:{QUEUES})\b")
 # As the set of jobs at work is printed: the time they began at the end.
 _STARTED = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?: UTC| [+-]\d{4})?\s*\Z")
 _JOB = re.compile(rf"\b\w{{1,80}}(?:Worker|Scheduler|Job)\b|\A\s{{0,4}}\S{{1,80}} {{1,4}}(?:{QUEUES}) {{1,4}}\d{{4}}-")
 _LOGGED = re.compile(r"\b(?:pid=|tid=|TID-)")
-_TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", \[\"")
+_TAKES = re.compile(r"\bsidekiq\b.{0,200}? -q |\[\"[\w.:-]{1,80}\", (?:\d{1,6}, ){0,4}\[\"")
 _TAKEN = re.compile(rf"(?:-q \W?|\")({QUEUES})\b")
 _WAITS = re.compile(rf"(?:\A\s*|\[\")({QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)(?:[,\s]+([\d,]{{1,12}})\b)?")
 _PAUSE = re.compile(r"\bsleep[ (](\d{1,6})")
 _BEAT_SECONDS = 300  # within which Mastodon's scheduler always has something to do
+_DAY_SECONDS = 86400
 _GROWN, _MANY, _LEFT, _LATE_SECONDS, _HOURS = 1.005, 10_000, 1000, 60, 3
 
 
@@ -47,7 +52,7 @@ class SidekiqReadings:
         self._waiting: collections.deque[int] = collections.deque(maxlen=2)
         self._asked: list[str] = []
         self._answers = 0
-        self._busy = self._paused = False
+        self._busy = self._idle = self._works = self._paused = False
         self._newest = 0.0  # of the jobs at work
         self._at_work = 0
         self._taken: set[str] = set()
@@ -55,6 +60,8 @@ class SidekiqReadings:
     def told(self, text: str) -> str:
         """What two of the lines together say, in words that signatures know; else empty."""
         self._busy = self._busy or _BUSY.search(text) is not None
+        self._idle = self._idle or _IDLE.search(text) is not None
+        self._works = self._works or _WORKS.search(text) is not None
         found = self._untaken(text) or self._hung(text)
         if self._read(text):
             found = found or self._compared()
@@ -70,7 +77,7 @@ class SidekiqReadings:
             return False
         if _PROMPT.match(text):  # the next question
             self._asked = []
-        sizes = [int(size) for size in _SIZES.findall(text)]
+        sizes = [int(size) for size in (_TIMED_SIZES if _TIMED.match(text) else _SIZES).findall(text)]
         read = False
         for pattern, readings in ((_PROCESSED, self._processed), (_ENQUEUED, self._waiting)):
             number = pattern.search(text)
@@ -90,6 +97,8 @@ class SidekiqReadings:
 
     def _compared(self) -> str:
         grown = len(self._waiting) > 1 and self._waiting[-1] >= _MANY and self._waiting[-1] > self._waiting[-2] * _GROWN
+        if self._idle and not self._works and self._waiting and self._waiting[-1] >= _MANY:
+            return "all processes of Sidekiq are idle while jobs wait"
         if len(self._processed) < 2:
             return "the queues grow" if grown and not self._processed else ""
         more = self._busy and len(self._waiting) > 1 and self._waiting[-1] > self._waiting[-2]  # so time has passed
@@ -114,5 +123,6 @@ class SidekiqReadings:
         if not self._taken:
             return ""
         waits = ((name, int(size), int(late.replace(",", "") or _LATE_SECONDS)) for name, size, late in _WAITS.findall(text))
-        lost = [name for name, size, late in waits if size >= _LEFT and late >= _LATE_SECONDS and name not in self._taken]
+        old = ((name, size >= _LEFT and late >= _LATE_SECONDS or late >= _DAY_SECONDS) for name, size, late in waits)
+        lost = [name for name, waited in old if waited and name not in self._taken]
         return f"No Sidekiq process running for the {lost[0]} queue" if lost else ""
