@@ -62,7 +62,7 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)([.,]\d{1,9})? ?(Z|[+-]
 _SYSLOG = re.compile(r"([^\W\d_]{3,5})\.? {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.\d+)? {1,3}")
 _SENDER = re.compile(r"(?:[\w.<>*#{}-]{1,255} )?(\(?[\w@./:-]{1,120}?\)?)(?: ?\[(\d{1,8})\])?: ?")
 _DYNO = re.compile(r"(?:app|heroku|host)\[([\w.-]{1,60})\](?:: | \w+ \[\w+\] ?)")  # Heroku and its kin
-_KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{3,6}\] ")
+_KERNEL_TIME = re.compile(r"\[ *\d{1,9}\.\d{6}\] ")
 _KERNEL_DATE = re.compile(r"\[[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})\] (?!\[)")  # dmesg -T; Apache goes on with [
 _LOGGED = re.compile(  # Python's logging, of those who run other programs: YunoHost, supervisord
     r"(?P<yunohost>: (?:DEBUG|INFO|WARNING|ERROR) +- )"

@@ -134,10 +134,15 @@ class Pasted:
             for failure in failures or ():
                 self._failed(part, *failure)
             self._status(part)
-            for name, reader in () if prefixed or shows(part.text) else self._printed.items():
-                told = reader.told(_STAMP.sub("", part.text))
-                if told:
-                    self._tally.add("command", name, self._time, told.encode())
+            if not prefixed and not shows(part.text):
+                self._read(_STAMP.sub("", part.text))
+
+    def _read(self, text: str) -> None:
+        """A line that a command may have printed."""
+        for name, reader in self._printed.items():
+            told = reader.told(text)
+            if told:
+                self._tally.add("command", name, self._time, told.encode())
 
     def _failed(self, line: Stripped, job: str, name: str, message: str) -> None:
         """As Sidekiq's own log would tell it."""
@@ -187,6 +192,7 @@ class Pasted:
 
     def facts(self, name: str, version: str = "", deployment: str = "", truncated: str = "") -> dict[str, t.Any]:
         """The facts. ``truncated``: why not all of the log could be read, or empty."""
+        self._read("")  # the end of what was printed last
         now = time.time()
         number = version_of(version)
         install: dict[str, t.Any] = {}
