@@ -40,8 +40,8 @@ _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
     r"((?:\(\d+\)[^:]{1,80}: )?(?:\[client [^\]]{1,80}\] )?AH(?:0(?:09|1\d)\d\d\b(?:: [^\"]*)?"
-    # Pages that every visitor asks for.
-    r"|00128: File does not exist: \S{0,200}/public/(?:auth/sign_in|explore|about|home|inbox|api/v[12]/instance)\s*\Z|\d{5}\b)"
+    # Pages that every visitor asks for, below a root that is nobody else's.
+    r"|00128: File does not exist: /home/mastodon/live/public/(?:auth/sign_in|explore|about|home|inbox|api/v[12]/instance)\s*\Z|\d{5}\b)"
     r"|(?:\[client [^\]]{1,80}\] )?ModSecurity: Request body \(Content-Length\) is larger than the configured limit)"
 )
 _APACHE_CLIENT = re.compile(r"\[client [^\]]{1,80}\] ")

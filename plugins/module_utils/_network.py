@@ -98,6 +98,6 @@ def get(link: socket.socket, path: str, headers: dict[str, str], deadline: float
 
 
 def _is_whole(answer: bytearray) -> bool:
-    head, end, body = answer.partition(_HEAD_END)
-    length = _LENGTH.search(head) if end else None
-    return length is not None and len(body) >= int(length.group(1))
+    end = answer.find(_HEAD_END)
+    length = _LENGTH.search(answer, 0, end) if end >= 0 else None
+    return length is not None and len(answer) - end - len(_HEAD_END) >= int(length.group(1))

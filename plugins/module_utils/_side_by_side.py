@@ -74,6 +74,18 @@ def side_by_side(observers: Mapping[str, Observer], deadlines: Mapping[str, floa
     return outcomes
 
 
+def apart(host: Host, most: float, observer: Callable[[float], dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """(facts, "") of what may hang, in at most `most` seconds, of which it is told those it has; else ({}, why not).
+
+    A process of its own, for the C library waits for a dead name server as long as it likes; a second of the host's time is left.
+    """
+    seconds = host.left(most + 1.0) - 1.0
+    if seconds < 1.0:
+        return {}, "there was no time left"
+    outcome = side_by_side({"apart": lambda _host: observer(seconds - 0.3)}, {"apart": time.monotonic() + seconds})["apart"]
+    return (outcome.facts, "") if outcome.state == "ok" else ({}, outcome.reason)
+
+
 class _Child:
     def __init__(self, name: str, pid: int, pipe: int, deadline: float) -> None:
         self.name = name

@@ -164,15 +164,17 @@ def an_old_redis(project: Project) -> Iterator[None]:
     """Real, of an age that Debian no longer has, with data of its own: it cannot read that of a newer one."""
     program = run(ROOT / "tests" / "testbed" / "old-redis").strip().splitlines()[-1]
     old, mounted = "['redis:/var/lib/redis']", f"['redis:/var/lib/redis', '{program}:/usr/bin/redis-server:ro']"
-    with put_back(project, "docker-compose.yml") as path:
-        text = path.read_text()
-        assert old in text and "--bind * " in text
-        path.write_text(text.replace(old, mounted).replace("--bind * ", "--dbfilename old.rdb "))
-        project.compose("up", "-d")
-        project.compose("restart", "-t", "5", *APP)
-        used(project)
-        yield
-    project.run("redis", "rm", "-f", "/var/lib/redis/old.rdb")
+    try:
+        with put_back(project, "docker-compose.yml") as path:
+            text = path.read_text()
+            assert old in text and "--bind * " in text
+            path.write_text(text.replace(old, mounted).replace("--bind * ", "--dbfilename old.rdb "))
+            project.compose("up", "-d")
+            project.compose("restart", "-t", "5", *APP)
+            used(project)
+            yield
+    finally:
+        project.run("redis", "rm", "-f", "/var/lib/redis/old.rdb")
 
 
 @contextlib.contextmanager

@@ -35,7 +35,6 @@ def test_the_documentation_has_a_row_for_each() -> None:
     assert (ROOT / "docs" / "known-issues.md").read_text(encoding="utf-8") == made, "run: tools/known-issues > docs/known-issues.md"
 
 
-# What the testbed cannot be made to have.
 # A container has no clock of its own: tests/live/test_clock.py plants it on a virtual machine.
 PLANTED_ON_A_MACHINE = {"clock_skew"}
 

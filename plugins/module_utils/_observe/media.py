@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from typing import Any, Mapping
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host, HostError, Owner
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import error_kind
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.disk import mount_of, mount_table
-from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import side_by_side
+from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import apart
 from ansible_collections.fediops.mastodon.plugins.module_utils._versions import image_library
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,16 +62,11 @@ def _endpoint(host: Host, settings: Mapping[str, str]) -> dict[str, Any]:
     if place.scheme not in ("http", "https") or not place.hostname or any(settings.get(each) for each in PROXY_SETTINGS):
         return {}
     hostname = place.hostname
-    # Of the subset's own time some must be left; and a name has an address of each kind.
-    seconds = host.left(ENDPOINT_SECONDS + 1.0) - 1.0
-    if seconds < 1.0:
-        return {"_partly": "there was no time left to look whether anybody answers at S3_ENDPOINT"}
-    ask = {"endpoint": lambda _host: _reached(host, hostname, port, (seconds - 0.3) / 2)}
-    # A process of its own: the C library waits for a dead name server as long as it likes.
-    outcome = side_by_side(ask, {"endpoint": time.monotonic() + seconds})["endpoint"]
-    if outcome.state != "ok":
-        return {"_partly": "whether anybody answers at S3_ENDPOINT could not be told: %s" % outcome.reason}
-    return {"endpoint": {"address": "%s:%d" % (hostname[:253], port), **outcome.facts}}
+    # A name has an address of each kind.
+    told, why = apart(host, ENDPOINT_SECONDS, lambda seconds: _reached(host, hostname, port, seconds / 2))
+    if why:
+        return {"_partly": "whether anybody answers at S3_ENDPOINT could not be told: %s" % why}
+    return {"endpoint": {"address": "%s:%d" % (hostname[:253], port), **told}}
 
 
 def _reached(host: Host, name: str, port: int, seconds: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._host import Host
 from ansible_collections.fediops.mastodon.plugins.module_utils._network import STATUS, error_kind, get
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.environment import effective_settings
 from ansible_collections.fediops.mastodon.plugins.module_utils._observe.messages import demand_known
-from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import side_by_side
+from ansible_collections.fediops.mastodon.plugins.module_utils._side_by_side import apart
 
 SECONDS = 6.0
 NOT_TOLD = "what answers at ES_HOST could not be told: %s"
@@ -60,13 +60,8 @@ def observe(host: Host, install: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {"enabled": True, "_partly": NOT_TOLD % "this release does not understand where ES_HOST, ES_PORT and ES_USER lead"}
     facts: dict[str, Any] = {"enabled": True, "address": place.address, "tls": place.tls}
-    seconds = host.left(SECONDS + 1.0) - 1.0
-    if seconds < 1.0:
-        return {**facts, "_partly": NOT_TOLD % "there was no time left"}
-    ask = {"search": lambda _host: asked(host, place, number, seconds - 0.3)}
-    # A process of its own: the C library waits for a dead name server as long as it likes.
-    outcome = side_by_side(ask, {"search": time.monotonic() + seconds})["search"]
-    return {**facts, **outcome.facts} if outcome.state == "ok" else {**facts, "_partly": NOT_TOLD % outcome.reason}
+    told, why = apart(host, SECONDS, lambda seconds: asked(host, place, number, seconds))
+    return {**facts, "_partly": NOT_TOLD % why} if why else {**facts, **told}
 
 
 def place_of(settings: dict[str, str], root: str) -> Place:

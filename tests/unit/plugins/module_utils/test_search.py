@@ -28,6 +28,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils._observe.search i
 
 ELASTIC = {"name": "es", "version": {"number": "7.17.29", "build_flavor": "default"}, "tagline": "You Know, for Search"}
 OPEN = {"version": {"distribution": "opensearch", "number": "2.11.0", "minimum_wire_compatibility_version": "7.10.0"}}
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -152,7 +153,7 @@ def test_an_answer_counts_when_it_is_whole() -> None:
         (b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n", {"status": 302}),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", {"status": 400}),
         (b"HTTP/1.1 " + b"9" * 55 + b" OK\r\n\r\n", {"error": "protocol"}),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1c\r\n{\"version\":{\"number\":\"7.17\"}}\r\n0\r\n\r\n", {"status": 200}),
+        (CHUNKED + b"1c\r\n{\"version\":{\"number\":\"7.17\"}}\r\n0\r\n\r\n", {"status": 200, "version": "7.17"}),
     ],
 )
 def test_other_answers(told: bytes, expected: dict[str, Any]) -> None:
@@ -192,7 +193,11 @@ def test_tls(tmp_path: Path) -> None:
 )
 def test_where_it_is(settings: dict[str, str], expected: Place) -> None:
     assert place_of(settings, "/srv/live") == expected
-    assert expected.address == "[::1]:9200" or "[" not in expected.address
+
+
+def test_the_address_that_is_shown() -> None:
+    assert Place("es.example", 443, True, "a:b", "").address == "es.example:443"
+    assert Place("::1", 9200, False, "", "").address == "[::1]:9200"
 
 
 @pytest.mark.parametrize(

@@ -52,5 +52,17 @@ def test_search_that_is_off() -> None:
     assert judged({"enabled": False})[:2] == ([], [])
 
 
-def test_what_could_not_be_told_names_nothing() -> None:
-    assert judged({})[:2] == ([], [])  # the probe says why: it was only asked in part
+def test_what_could_not_be_told_is_unknown() -> None:
+    assert judged({})[:2] == ([], ["elasticsearch_down", "elasticsearch_incompatible"])
+
+
+@pytest.mark.parametrize("kind", ["dns", "timeout"])
+def test_a_broken_network_of_containers_is_why(kind: str) -> None:
+    apart = {"compose": {"unreachable": [{"unit": "web-1", "other": "db-1", "role": "database"}]}, "units": []}
+    facts = healthy(search={"enabled": True, "address": "es:9200", "tls": False, "error": {"kind": kind, "message": "x"}})
+    facts["services"].update(apart)
+    facts["install"]["deployment"] = "docker"
+    host = _diagnosis.diagnose({"a": facts}, CATALOGUE, now=NOW, run=RUN)["hosts"]["a"]
+    ranks = {finding["id"]: (finding["rank"], finding["explained_by"]) for finding in host["findings"]}
+    assert ranks["container_network_broken"][0] == 1
+    assert ranks["elasticsearch_down"][1] == "container_network_broken"
