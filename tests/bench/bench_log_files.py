@@ -75,6 +75,30 @@ def exceptions(at: float, number: int) -> str:
     return f"{stamp} web1 bundle[312]: [{number:032x}] {error}\n"
 
 
+def outage(at: float, number: int) -> str:
+    """Every request fails: its line, the exception and its frames, as Rails writes them."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    head = f"{stamp} web1 bundle[312]: [{number:032x}] "
+    path, controller = (("/api/v1/timelines/home", "HomeController"), ("/@alice", "AccountsController"))[number % 2]
+    error = f"PG::UndefinedColumn: ERROR:  column statuses.quote_{number % 7} does not exist"
+    lines = [
+        f"method=GET path={path} format=json controller={controller} action=show status=500 "
+        f"error='ActiveRecord::StatementInvalid: {error}' duration={number % 900}.02 view=0.00 db=1.31",
+        "",
+        f"ActiveRecord::StatementInvalid ({error}",
+        f"LINE 1: SELECT \"statuses\".* FROM \"statuses\" WHERE id = {number}",
+        "                      ^):",
+        "",
+        "app/models/concerns/cacheable.rb:18:in `cache_ids'",
+        "app/models/feed.rb:31:in `from_redis'",
+        "app/models/feed.rb:14:in `get'",
+        f"app/controllers/{controller.lower()}.rb:28:in `cached_statuses'",
+        "app/controllers/concerns/localized.rb:11:in `set_locale'",
+        "lib/mastodon/rack_middleware.rb:9:in `call'",
+    ]
+    return "".join(f"{head}{line}\n" for line in lines)
+
+
 def odd(at: float, number: int) -> str:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
     return f"{stamp} web1 bundle[312]: [{number:032x}] Some::Odd{number}Error ({'detail ' * 20}{number}):\n"
@@ -85,6 +109,7 @@ KINDS: dict[str, tuple[str, Callable[[float, int], str]]] = {
     "nginx errors": ("proxy", nginx),
     "PostgreSQL": ("database", postgresql),
     "docker JSON": ("web", docker),
+    "an outage: every request fails": ("web", outage),
     "nothing but exceptions": ("web", exceptions),
     "nothing but exceptions that nobody knows": ("web", odd),
 }
