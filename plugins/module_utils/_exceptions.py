@@ -21,8 +21,15 @@ BLOCK_SECONDS = 5.0  # lines of one block come within this
 MESSAGE_LIMIT = 2048
 _KERNEL_TROUBLE = re.compile(
     r"I/O error|-fs error|^XFS .*(?:corrupt|error)|BTRFS.* error|[Rr]emounting filesystem read-only|blocked for more than \d+ sec"
-    r"|soft lockup|[Hh]ardware [Ee]rror|general protection fault"
+    r"|soft lockup|[Hh]ardware [Ee]rror|general protection fault|^BUG: |kernel BUG at|^Oops: |[Mm]edium [Ee]rror"
 )
+# What ends a build or a command, and says nothing of why.
+_COMMAND_TROUBLE = re.compile(
+    r"Build with Vite failed|Vite build command .* failed|Compilation failed:?\s*\Z|Failed with errors in|error Command failed with"
+    r"|^FATAL ERROR: |(?:Aborted|Segmentation fault|Bus error) \(core dumped\)|\[BUG\] "
+)
+# PostgreSQL reads or writes a block, and the disk does not; nginx the same of its files.
+_DISK_TROUBLE = re.compile(r"Input/output error|Eingabe-/Ausgabefehler|Erreur d.entrée/sortie|Structure needs cleaning")
 # Of a connection, or of a name that a client gave: anybody can cause those. Also that the system starts or stops.
 _OF_A_CLIENT = re.compile(
     r'["«\u201e\u201c「]|(?i:connect|connexion|verbindung|conex|соединени|подключени|接続|连接|연결|startup packet|frontend'
@@ -165,7 +172,18 @@ def trouble(origin: str, line: Line) -> bool:
     """Whether what a store or the kernel says in one line is as grave as an exception of the application."""
     if origin == "kernel":
         return _KERNEL_TROUBLE.search(line.text) is not None
+    if origin == "command":
+        return line.kind == "text" and _COMMAND_TROUBLE.search(line.text) is not None
+    if origin == "web":
+        return line.kind == "text" and "! Terminating timed out worker" in line.text
+    if origin == "proxy":
+        alone = line.severity == "fatal" and not line.id or line.text.startswith("nginx: [emerg] ")  # of no visitor's connection
+        return alone or _DISK_TROUBLE.search(line.text) is not None
+    if origin == "streaming":
+        return line.severity == "fatal" and line.kind == "text"
     if origin == "database":
+        if line.severity in ("error", "fatal") and _DISK_TROUBLE.search(line.text):
+            return True
         return line.severity == "fatal" and _OF_A_CLIENT.search(line.text) is None
     return origin == "pooler" and line.severity in ("error", "fatal")
 

@@ -53,6 +53,9 @@ _ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"e
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 # A table of failed jobs: job, error, arguments.
 _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+| [–|] )(" + _CLASS + r")(?:: | \| )(.*)", re.S)
+_TASK_ERROR = re.compile(r"(?:(?:Caused by|Exception): )?((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w+(?:Error|Exception)): (?!:)(\S.*)", re.S)
+# Puma, of what the application did not rescue itself. In the request before it no # can be.
+_RACK = re.compile(r"(?:\S{10} [\d:]{8} [+-]\d{4} )?Rack app (?:\(|error)[^#]{0,4000}#<(" + _CLASS + r"): (.*?)>?\Z", re.S)
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
     r"(?:\[[\w:-]{1,120}\] ){0,3}(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120})"
@@ -99,8 +102,12 @@ def rails(text: str) -> Line:
 
 
 def command(text: str) -> Line:
-    """The same of what a command printed: there a value that is twice in the database is nobody's trick."""
+    """The same of what a command printed: there a value that is twice in the database is nobody's trick, and a task that fails names
+    what was raised without a word around it."""
     line = rails(text)
+    raised = _TASK_ERROR.match(text) if line.kind == "text" else None
+    if raised:
+        return line._replace(kind="exception", severity="error", fields=dict(_named(*raised.groups()), single=True))
     return line._replace(kind="text", text="DETAIL:  Key") if line.kind == "statement" and _DUPLICATED.match(text) else line
 
 
@@ -137,6 +144,9 @@ def _report(message: str, severity: str, rid: str, when: Optional[float]) -> Lin
     located = frame(message)
     if located is not None:
         return Line("frame", message, severity, rid, "", when, {"frame": located})
+    unrescued = _RACK.match(report) if "Rack app" in report[:40] else None
+    if unrescued:
+        return Line("exception", message, "error", rid, "", when, dict(_named(*unrescued.groups()), single=True))
     death = _RUBY_DEATH.match(message) or _UNLOADABLE.match(message.partition("] ")[2] if message[:1] == "[" else message)
     if death:
         if death.re is _RUBY_DEATH:

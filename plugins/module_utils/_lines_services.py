@@ -36,6 +36,7 @@ _NGINX_OTHERS = re.compile(
     r'upstream: "(?:fastcgi|uwsgi|scgi)://|^FastCGI sent in stderr|request: "[A-Z]{3,8} /(?:_matrix|_synapse|remote\.php|index\.php|ocs)\b'
 )
 _NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address
+_NGINX_HASHED = re.compile(r'/packs/(?:css|js|assets)/[\w~-]{1,80}-[0-9A-Za-z_-]{8,40}(?:\.chunk)?\.(?:css|js)" ')
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
@@ -170,7 +171,9 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
         return "", {}
     file = _NGINX_FILE.match(text)
     told = file and (file.group(3) is None or _NGINX_NAMED.search(rest))
-    text = _NGINX_QUOTED.sub(f'"…/{next(filter(None, file.groups()))}…"' if file and told else '"…"', text)
+    name = next(filter(None, file.groups())) if file and told else ""
+    name += "of a build" if name == "packs/" and _NGINX_HASHED.search(text) else ""
+    text = _NGINX_QUOTED.sub(f'"…/{name}…"' if name else '"…"', text)
     fields: Dict[str, Any] = {}
     server = _NGINX_SERVER.match(rest)
     if server:

@@ -33,12 +33,12 @@ _CLASSED = re.compile(r"((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Inte
 _DEATH = re.compile(r"(?:\[[^\]]*\] )?! Unable to load application")
 # What follows the first of these words is a visitor's; between them and it may stand an address that the server itself saw.
 _BEHIND = re.compile(
-    r"(?:Blocked hosts?:|(?:IP|Ip) ?[Ss]poofing attack(?:\?! client [0-9A-Fa-f:.]{2,45}( is not a trusted proxy))?|No route matches"
-    r"|HTTP parse error|Preview of field's value:).*", re.S
+    r"(?:(?:IP|Ip) ?[Ss]poofing attack(?:\?! client [0-9A-Fa-f:.]{2,45}( is not a trusted proxy))?|No route matches"
+    r"|HTTP parse error|Preview of field's value:|Blocked hosts?:( \d{1,3}(?:\.\d{1,3}){3}(?=(?::\d{1,5})?\s*\Z))?).*", re.S
 )
 # What is told at any severity, and Rails, Rack::Attack or Paperclip alone can say: nothing behind it is taken over.
 _TOLD = re.compile(
-    r"(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
+    r"(Booted Rails [\d.]{1,20} application in \w{1,40} environment)|(Rate limit hit \(\w+\): [0-9A-Fa-f:.]{2,45})(?: [A-Z]{3,7} /|$)"
     r"|(?:Error fetching remote \w{1,20}: |\[paperclip\] )?(Could not run the .\w+. command\. Please install \w+)"
     r"|\s*((?:CACHE )?(?:TRANSACTION|[A-Z][\w:]{1,60} [A-Z]\w+\??(?: \w+)?) \(\d+\.\d+ms\))"
 )
@@ -61,6 +61,8 @@ _NO_SOCKET = re.compile(
     r"(?:failed to connect: |Failed to open TCP connection to [\w.:-]{1,255} \()?(Too many open files) - (?:socket\(2\)|getaddrinfo)"
 )
 _ENDED = re.compile(r"(end of file reached)\Z")  # Faraday speaks to the search server alone
+# The name of an index, as PostgreSQL says it before any value.
+_DUPLICATE = re.compile(r'[A-Z]{3,8}: +[^"«:]{10,100}["«] ?index_\w{1,63} ?["»]')
 _LINKING = ("ActionView::Template::Error", "ActionController::UrlGenerationError")
 _CLIENTS_JSON = "JSON of a client"
 # Names of Ruby's classes only.
@@ -174,6 +176,9 @@ def _raised(name: str, message: str) -> str:
         return f"{name}: {classes.group()}" if classes else name
     if name in _LINKING and message.startswith("No route matches {"):  # a link of its own; of a visitor's path it is another class
         return f"{name}: No route matches {{…"
+    duplicate = _DUPLICATE.match(message) if name in ("PG::UniqueViolation", "ActiveRecord::RecordNotUnique") else None
+    if duplicate:
+        return f"{name}: {duplicate.group()}"
     if not ours(name):
         refused = _PUSH.match(message) if name.startswith(("Webpush::", "WebPush::")) else None
         refused = refused or (_NO_SOCKET.match(message) if _CONNECTING.match(name) else None)
@@ -191,7 +196,7 @@ def _raised(name: str, message: str) -> str:
 
 def without(text: str, keep_key: bool = False) -> str:
     """``text`` without URLs (those of our services keep host and port), quoted values and what follows words that announce a stranger."""
-    text = _BEHIND.sub(r"\1", text)
+    text = _BEHIND.sub(r"\1\2", text)
     blocked = _BLOCKED.search(text) if "cluster_block" in text else None
     if blocked:
         return blocked.group(1)

@@ -150,7 +150,8 @@ class Tally:
             text = heard(origin, line)
             if text:
                 sample = line.text if sample is None else sample
-                if not self.matcher.see(origin, name, time, text, ident, sample) and trouble(origin, line):
+                known = self.matcher.see(origin, name, time, text, ident, sample)
+                if (not known or origin in APPLICATION) and trouble(origin, line):  # signatures that are weak alone have those words, too
                     self.exceptions.add_line(origin, text, time)
                 behind = self._libraries.told(source, line, text) if origin in APPLICATION else ""
                 if behind:

@@ -13,24 +13,25 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clea
 _OF_SYSTEMD = re.compile(r"systemctl|journalctl|bin/rails|bin/tootctl|\.env\.production")
 _SAME = {
     "en": (
-        "Docker compose runs Mastodon here, in {directory}: there, docker compose logs --tail 100 SERVICE is for journalctl -u, "
+        "Containers run Mastodon here. With docker compose, in {directory}: docker compose logs --tail 100 SERVICE is for journalctl -u, "
         "docker compose restart SERVICE for systemctl restart, docker compose exec web … for commands of Mastodon, and settings of "
         ".env.production take effect with docker compose up -d (generation 1: docker-compose)."
     ),
     "fr": (
-        "Ici, docker compose exécute Mastodon, dans {directory} : depuis ce répertoire, docker compose logs --tail 100 SERVICE "
+        "Mastodon tourne ici en conteneurs. Avec docker compose, dans {directory} : docker compose logs --tail 100 SERVICE "
         "remplace journalctl -u, docker compose restart SERVICE remplace systemctl restart, docker compose exec web … précède les "
         "commandes de Mastodon, et les réglages de .env.production prennent effet avec docker compose up -d (génération 1 : "
         "docker-compose)."
     ),
 }
+_UNNAMED = {"en": "the directory of its compose file", "fr": "le répertoire de son fichier compose"}
 
 
-def in_containers(directory: str, advice: str) -> dict[str, str] | None:
+def in_containers(directory: str | None, advice: str) -> dict[str, str] | None:
     """The note when the advice names commands or files that are others there; None when it needs none.
 
-    `directory` of the compose project, empty for a host that has none.
+    `directory` of the compose project, empty where nobody knows it, None for a host without containers of Mastodon.
     """
-    if not directory or not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
+    if directory is None or not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
         return None
-    return {language: text.format(directory=clean_line(directory, 200)) for language, text in _SAME.items()}
+    return {language: text.format(directory=clean_line(directory, 200) or _UNNAMED[language]) for language, text in _SAME.items()}

@@ -229,7 +229,10 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     if issue.no_fix and not undecided and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     notes = []
-    if meant := in_containers(scope.text("{{ install.compose.directory }}"), finding["advice"].get("en", "")):
+    directory = scope.text("{{ install.compose.directory }}") or None
+    if scope.text("{{ logs.alone and install.deployment == 'docker' }}") == "true":
+        directory = ""
+    if meant := in_containers(directory, finding["advice"].get("en", "")):
         notes.append(meant)
     if expired:
         notes.append(
@@ -322,9 +325,13 @@ def _waived(name: str, waiver: Waiver, scope: Scope, issue: KnownIssue) -> dict[
 
 
 def _unclassified(facts: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[str]) -> list[dict[str, t.Any]]:
-    """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found."""
+    """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found.
+
+    A command fails once: the last words of one whose cause was found are no other error."""
     told = []
     for entry in entries(branch(facts, "logs").get("exceptions"))[:_MOST_UNCLASSIFIED]:
+        if found and isinstance(entry, dict) and entry.get("origin") == "command":
+            continue
         if isinstance(entry, dict) and isinstance(entry.get("signatures"), list) and not _classified(entry, catalogue, found):
             kept = {key: clean_line(entry[key]) for key in ("class", "frame", "origin", "message") if entry.get(key)}
             count = entry.get("count")

@@ -274,8 +274,9 @@ class Scope:
         return self._rendered(source, item=item)
 
     def told(self, source: str) -> str:
-        """Title and advice, which need no fact: services that nobody looked at are none, and the text names the usual ones."""
-        return self._rendered(source, units=self._known_units)
+        """Title and advice, which need no fact: services that nobody looked at are none, and the text names the usual ones; what no
+        log was read for was not seen."""
+        return self._rendered(source, units=self._known_units, seen=self._known_seen)
 
     def _rendered(self, source: str, **also: t.Any) -> str:
         if "{" not in source:
@@ -284,6 +285,12 @@ class Scope:
             return clean_text(_template(source).render(self._names, **also))
         except Exception:  # as in items
             return ""
+
+    def _known_seen(self, name: str) -> int:
+        try:
+            return self.seen(name)
+        except jinja2.UndefinedError:
+            return 0
 
     def _known_units(self, role: str) -> list[t.Any]:
         try:

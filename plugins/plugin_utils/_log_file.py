@@ -15,6 +15,7 @@ import yaml
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._packed import kind_of, missing, unpack
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._own_files import NOT_READABLE, has_aliases, why
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 MAX_BYTES = 1 << 30  # of a log, unpacked: some minutes of reading
@@ -83,13 +84,18 @@ class Case(t.NamedTuple):
 def cases(path: pathlib.Path) -> list[Case]:
     """The cases of a YAML file: a list ``cases`` of mappings with id and lines, and if known where, version and deployment."""
     try:
+        if path.exists() and not path.is_file():
+            raise LogError(f"cases {path} cannot be read: is not a file")
         if path.stat().st_size > MAX_CASES_BYTES:
             raise LogError(f"cases {path} are larger than {MAX_CASES_BYTES} bytes")
-        data = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  a safe loader
+        content = path.read_bytes()
+        if has_aliases(content):
+            raise LogError(f"cases {path} hold an alias (*name), which is not allowed here; write it out")
+        data = yaml.load(content, Loader=_LOADER)  # noqa: S506  a safe loader
     except OSError as error:
         raise LogError(f"cases {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise LogError(f"cases {path} are not valid YAML: {clean_line(error, 200)}") from None
+    except NOT_READABLE as error:
+        raise LogError(f"cases {path} are not valid YAML: {why(error)}") from None
     entries = data.get("cases") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries:
         raise LogError(f"cases {path} hold no list `cases` of mappings with id and lines")

@@ -80,6 +80,7 @@ _SHAPES = tuple(  # what only one kind of program writes
         (r"(?:Memory cgroup out of memory|Out of memory)(?: \([^)]*\))?: Kill|oom-kill:constraint=|\S+ invoked oom-killer", "kernel"),
         (rf"[DIWEFA], \[\d{{4}}-|\[{_UUID}\](?: |\Z)|\[ActionDispatch::|(?:\[[^\]]*\] )?method=[A-Z]+ path=", "web"),
         (r"(?:\[\d+\] )?(?:Puma starting|\* (?:Puma version|Min threads|Listening on|Environment:)|! Unable to )|=> Booting Puma", "web"),
+        (r"(?:\d{4}-\d\d-\d\d [\d:]{8} [+-]\d{4} )?Rack app (?:\(|error)|(?:\[\d+\] )?! Terminating timed out worker", "web"),
     )
 )
 _COMMAND = re.compile(  # what only a command prints that somebody ran

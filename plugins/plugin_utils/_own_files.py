@@ -38,6 +38,20 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return t.cast("dict[t.Any, t.Any]", super().construct_mapping(node, deep=deep))
 
 
+# What PyYAML raises for a file: KeyError and AttributeError for a tag with a value that it cannot be, such as !!bool maybe.
+NOT_READABLE = (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError)
+
+
+def why(error: Exception) -> str:
+    """What the user can mend."""
+    return "a value does not fit its tag (!!…)" if isinstance(error, (KeyError, AttributeError)) else clean_line(error, 200)
+
+
+def has_aliases(content: bytes) -> bool:
+    """Whether the YAML repeats a part of itself by name: a few lines of such can stand for more text than memory holds."""
+    return b"*" in content and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=_Loader))
+
+
 def files_in(directory: pathlib.Path, what: str) -> list[pathlib.Path]:
     """The .yml files of a directory by name. ``what`` is in one of them, in the singular: "known issue"."""
     try:
@@ -45,6 +59,8 @@ def files_in(directory: pathlib.Path, what: str) -> list[pathlib.Path]:
     except OSError as error:
         raise OwnFileError(f"directory of {what}s {directory} cannot be read: {error.strerror}") from None
     for path in files:
+        if path.exists() and not path.is_file():
+            raise OwnFileError(f"{what} {path}: is not a file")
         if path.suffix == ".yaml":
             raise OwnFileError(f"{what} {path}, file name: must end in .yml")
     if len(files) > MAX_FILES:
@@ -62,6 +78,8 @@ def read(path: pathlib.Path, what: str, make: t.Callable[[t.Any], T]) -> T:
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise IssueError("(whole file)", f"is larger than {MAX_FILE_BYTES} bytes")
+        if has_aliases(content):
+            raise IssueError("(whole file)", "holds an alias (*name), which is not allowed here; write it out")
         return make(yaml.load(content.decode("utf-8"), Loader=_Loader))  # noqa: S506  a safe loader
     except IssueError as error:
         raise OwnFileError(f"{what} {path}, {error}") from None
@@ -73,5 +91,5 @@ def read(path: pathlib.Path, what: str, make: t.Callable[[t.Any], T]) -> T:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise OwnFileError(f"{what} {path}, line {line}: is not valid YAML ({clean_line(error.problem, 120)})") from None
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise OwnFileError(f"{what} {path}, cannot be read as YAML: {clean_line(error, 120)}") from None
+    except NOT_READABLE as error:
+        raise OwnFileError(f"{what} {path}, cannot be read as YAML: {why(error)}") from None

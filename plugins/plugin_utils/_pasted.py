@@ -73,6 +73,7 @@ _QUOTE = re.compile(
 _BARE = re.compile(
     r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*) ?\[(\d{1,8})\]: ?"
 )
+_NO_TEXT = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f]")  # what no terminal is sent
 _NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
 _STAMP = re.compile(r"\A\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\] ?")  # before each line of a terminal that keeps the time (ts, script)
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
@@ -115,7 +116,7 @@ class Pasted:
         if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
             self._wide, raw = True, raw[2:]
         self._lines += bool(raw.strip())
-        self._strange += not self._wide and b"\0" in raw
+        self._strange += not self._wide and _NO_TEXT.search(raw) is not None
         line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
         bare = _BARE.match(line.text) if not line.identifier else None
         if bare:
@@ -204,7 +205,8 @@ class Pasted:
             subset: {"state": "skipped", "seconds": 0.0, "reason": "only log lines were given"} for subset in NAMES
         }
         reason = "; ".join(filter(None, (truncated, self._odd())))
-        probes["logs"] = {"state": "ok" if self._lines else "failed", "seconds": 0.0, **({"reason": reason} if reason else {})}
+        text = self._strange * 5 < self._lines * 4  # else it is a file of another kind
+        probes["logs"] = {"state": "ok" if text else "failed", "seconds": 0.0, **({"reason": reason} if reason else {})}
         logs = self._tally.result()
         del logs["_oom_kills"]
         return {
@@ -269,7 +271,9 @@ def facts_of_log(
 ) -> dict[str, t.Any]:
     """Facts of one log file."""
     pasted = Pasted(signatures, whole)
-    for line in _unquoted(lines):
+    # A terminal that draws a bar goes back to the begin of the line; an old Macintosh ends each so.
+    parts = itertools.chain.from_iterable(line.rstrip(b"\r").split(b"\r") if b"\r" in line else (line,) for line in lines)
+    for line in _unquoted(parts):
         pasted.add(line)
     return pasted.facts(name, version, deployment, lines.truncated)
 

@@ -43,7 +43,9 @@ def read_waivers(data: t.Any, known: t.Container[str], directories: t.Iterable[s
 
 
 def _content(data: t.Any) -> t.Any:
-    """A file is such a list, or has it as its only key: what was written as variables can be put there as it is."""
+    """A file is such a list, or has it as its only key: what was written as variables can be put there as it is. An empty one has none."""
+    if data is None:
+        return []
     return data["mastodon_waivers"] if isinstance(data, dict) and list(data) == ["mastodon_waivers"] else data
 
 
@@ -62,7 +64,7 @@ def _read(entry: t.Any, where: str, known: t.Container[str]) -> Waiver:
     for key in ("id", "reason", "until"):
         if not str(entry.get(key) or "").strip():
             raise WaiverError(f"{where}: {key} is missing")
-    if entry["id"] not in known:
+    if not isinstance(entry["id"], str) or entry["id"] not in known:
         raise WaiverError(f'{where}: "{clean_line(entry["id"], 80)}" is not the id of a known issue')
     until = str(entry["until"])  # unquoted, YAML made a date of it
     try:

@@ -71,6 +71,7 @@ def _host(name: str, host: view.Host, language: str, run: commands.Run) -> list[
     for entry in host["unknown"]:
         label = text("could_not_look", language) if entry["id"] == "host" else f"{text('unknown', language)} {code(entry['id'])}"
         lines.append(f"- **?** {label}: {escape(entry['reason'])}")
+    lines += [f"- **?** {text('partly_read', language)}: {escape(line)}" for line in view.partly(host)]
     errors = view.errors_of(host)
     lines += [f"- **?** {text('unclassified', language)}: {code(line)}" for line in errors[:_MOST_EVIDENCE]]
     if len(errors) > _MOST_EVIDENCE:

@@ -92,6 +92,9 @@ class Page:
             if entry["id"] == "host":
                 self.wrapped(f"  {self.paint('unknown', '?')} ", 4, f"{self.label('could_not_look')}: {entry['reason']}")
         self.unknown([entry for entry in host["unknown"] if entry["id"] != "host"])
+        for line in view.partly(host):
+            label = self.label("partly_read")
+            self.wrapped(f"  {self.paint('unknown', f'? {label}')}   ", 4 + len(label) + 3, line)
         errors = view.errors_of(host)
         for line in errors[:_MOST_EVIDENCE]:
             label = self.label("unclassified")

@@ -19,6 +19,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "error": ("error", "erreur"),
     "warning": ("warning", "alerte"),
     "unknown": ("unknown", "inconnu"),
+    "partly_read": ("partly read", "lu en partie"),
     "waived": ("waived", "dérogation"),
     "note": ("note", "note"),
     "recorded": ("recorded facts, host not asked", "faits enregistrés, hôte non interrogé"),

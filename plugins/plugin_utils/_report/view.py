@@ -83,6 +83,11 @@ def gaps(diagnosis: Diagnosis) -> dict[str, str]:
     return result
 
 
+def partly(host: Host) -> list[str]:
+    """Subsets that were read, and what of them was not, one line each."""
+    return [f"{subset}: {probe['reason']}" for subset, probe in host["probes"].items() if probe["state"] == "ok" and probe.get("reason")]
+
+
 def worst_severity(diagnosis: Diagnosis) -> str | None:
     severities = {finding["severity"] for host in diagnosis["hosts"].values() for finding in host["findings"]}
     severities |= {finding["severity"] for finding in diagnosis["fleet"]["findings"]}

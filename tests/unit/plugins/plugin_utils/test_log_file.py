@@ -115,6 +115,8 @@ def test_nothing_but_different_errors_is_still_a_small_result(tmp_path: Path) ->
         (b"", "there is no line of text in it"),
         (b"\n \n", "there is no line of text in it"),
         (b"\0\1\2\n" * 3 + FULL, "3 of 4 lines hold bytes that are no text"),
+        (b"PK\3\4" + b"\5\6\1\n" * 9, "9 of 9 lines hold bytes that are no text"),
+        (FULL.rstrip(b"\n") + b"\r" + FULL.rstrip(b"\n"), ""),  # of an old Macintosh
         (b"x" * 100_000 + b"\n" + FULL, "of 1 line only the first 32 KiB were read"),
         (FULL + b"y" * 2_000_000, "of 1 line only the first 32 KiB were read"),
         (FULL.decode().encode("utf-16"), ""),

@@ -35,11 +35,41 @@ def explained(where: str, *lines: str) -> tuple[str, list[str], list[str]]:
         ("pgbouncer", NOW + "ERROR broken auth file", "broken auth file"),
         ("kernel", "INFO: task puma:123 blocked for more than 120 seconds.", "INFO: task … blocked for more than … seconds."),
         ("kernel", "EXT4-fs error (device sda1): ext4_find:1: inode #7: odd", "EXT4-fs error (device … … inode … odd"),
+        ("kernel", "BUG: unable to handle page fault for address: 00", "BUG: unable to handle page fault for address: …"),
+        ("command", "Build with Vite failed!", "Build with Vite failed!"),
+        ("web", "[7] ! Terminating timed out worker (Worker 0 died)", "! Terminating timed out worker (Worker … died)"),
+        ("web", '2026-01-02 03:04:05 +0000 Rack app ("GET /a" - (::1)): #<Foo::OddError: odd>', "Foo::OddError"),
+        ("nginx", "2026/01/02 03:04:05 [emerg] 1#1: frobnicate() failed", "frobnicate() failed"),
+        ("nginx", '2026/01/02 03:04:05 [crit] 1#1: *9 pread() failed (5: Input/output error)', "pread() failed … Input/output error)"),
+        ("streaming", '{"level":"fatal","time":1,"msg":"it ends"}', "it ends"),
         ("kernel", "blk_update_request: I/O error, dev sda, sector 2048", "blk_update_request: I/O error, dev sda, sector …"),
     ],
 )
 def test_unknown_trouble_is_shown(where: str, line: str, name: str) -> None:
     assert explained(where, line) == ("unclassified", [], [name])
+
+
+@pytest.mark.parametrize("task", ["rails", "rake", "bin/rails"])
+def test_what_a_task_raises_is_shown(task: str) -> None:
+    lines = [f"{task} aborted!", "Foo::BarError: odd", "/home/mastodon/live/lib/tasks/mastodon.rake:480:in 'block'"]
+    assert explained("terminal", *lines) == ("unclassified", [], ["Foo::BarError"])
+
+
+def test_the_last_words_of_a_command_with_a_known_cause_are_no_other_error() -> None:
+    lines = ["Building with Vite", "pid 225029 exit 137", "Build with Vite failed!"]
+    assert explained("command output of rails assets:precompile", *lines) == ("faults", ["assets_build_oom"], [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026/01/02 03:04:05 [crit] 1#1: *9 SSL_do_handshake() failed (SSL: error:0A00006C) while SSL handshaking, client: 192.0.2.1",
+        "2026/01/02 03:04:05 [alert] 1#1: *9 open socket #3 left in connection 5",
+        '2026/01/02 03:04:05 [crit] 1#1: *9 stat() "/var/www/.git" failed (13: Permission denied), client: 192.0.2.1',
+    ],
+)
+def test_what_visitors_do_to_nginx_is_not(line: str) -> None:
+    assert explained("nginx", line)[2] == []
 
 
 def test_lines_that_differ_in_numbers_only_are_one() -> None:

@@ -35,7 +35,9 @@ def test_lists_and_variables_of_several_files_join_those_of_the_play(tmp_path: P
         ("- {id: disk_full, reason: a, reason: b, until: 2025-11-20}\n", 'key "reason": is given twice (line 1)'),
         ("- [\n", "is not valid YAML"),
         ("- \xff".encode("latin-1"), "is not UTF-8"),
-        ("", "must be a list"),
+        ("- {id: [disk_full], reason: a, until: 2025-11-20}\n", "is not the id of a known issue"),
+        ("- {id: disk_full, reason: &a [b], until: *a}\n", "holds an alias"),
+        ("3", "must be a list"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, content: str | bytes, told: str) -> None:
