@@ -24,7 +24,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils import (
     _waivers,
 )
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._action import PlayAction, Result
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case, facts_of_log
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._pasted import facts_of_case, facts_of_log, version_of
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 OPTIONS: dict[str, t.Any] = {
@@ -49,6 +49,9 @@ class ActionModule(PlayAction):
             )
         if options["version"] and re.search(r"\d\.\d", options["version"]) is None:
             raise _options.OptionError(f'version "{clean_line(options["version"], 60)}" is no version; write it as 4.3.2')
+        if options["version"] and not version_of(options["version"]):
+            shown = clean_line(options["version"], 60)
+            result["warnings"] = [f'version "{shown}" is not one of Mastodon 3.4 and newer, so it says nothing here; of a fork give Mastodon\'s own']
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         facts = _facts(options, _catalogue.signatures(catalogue))

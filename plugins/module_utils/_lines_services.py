@@ -37,6 +37,7 @@ _NGINX_OTHERS = re.compile(
 )
 _NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address
 _NGINX_HASHED = re.compile(r'/packs/(?:css|js|assets)/[\w~-]{1,80}-[0-9A-Za-z_-]{8,40}(?:\.chunk)?\.(?:css|js)" ')
+_NGINX_BELOW = re.compile(r'request: "[A-Z]{3,7} /[^? "]')
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
 _APACHE_OWN = re.compile(  # messages of the proxy modules; of the others, which repeat what was asked for, only the number
@@ -166,7 +167,9 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     """What nginx itself says of a request, and {server upstream}: its server block and the addresses of upstreams it may mean."""
     cut = _NGINX_CLIENT.search(message)
     text, rest = (message[: cut.start()], message[cut.end() :]) if cut else (message, "")
-    # A path that reads like an answer of the operating system.
+    # A path that reads like an answer of the operating system; a directory that somebody tried.
+    if text.startswith("directory index of") and _NGINX_BELOW.search(rest):
+        return "", {}
     if message.count('" failed (') > 1 or _NGINX_OTHERS.search(message):
         return "", {}
     file = _NGINX_FILE.match(text)

@@ -29,6 +29,8 @@ _IDLE, _WORKS = re.compile(r"\bsidekiq [\d.]+ \S{1,60} \[0 of [1-9]\d* busy\]"),
 # A question, and the numbers alone that answer it, in the order in which was asked.
 _ASKED = re.compile(r"\b(?:llen|LLEN) \S*queue:|stat:processed\b|\.(?:enqueued|processed)\b")
 _PROMPT = re.compile(r"(?:\S{1,80}[ :])?\S{0,80}[$#>] \S")
+_ASKED_SECONDS = re.compile(r"\bSidekiq::Queue\b.{0,200}\.latency\b")
+_SECONDS = re.compile(r"(?:=> )?(\d{1,9})\.\d{1,12}\s*\Z")
 _ALONE = re.compile(r"(?:\(integer\) )?\[?\"?(\d{1,12})\"?(?:, (\d{1,12})){0,5}\]?\s*\Z")
 _QUEUE = re.compile(rf"\b(?:{QUEUES})\b")
 # As the set of jobs at work is printed: the time they began at the end.
@@ -41,6 +43,7 @@ _WAITS = re.compile(rf"(?:\A\s*|\[\")({QUEUES})(?:\s+|\", )(\d{{1,9}})\b(?!\s*-)
 _PAUSE = re.compile(r"\bsleep[ (](\d{1,6})")
 _BEAT_SECONDS = 300  # within which Mastodon's scheduler always has something to do
 _DAY_SECONDS = 86400
+_WAITED_SECONDS = 1800  # for the queue pull, too, whose jobs nobody waits for
 _GROWN, _MANY, _LEFT, _LATE_SECONDS, _HOURS = 1.005, 10_000, 1000, 60, 3
 
 
@@ -52,6 +55,7 @@ class SidekiqReadings:
         self._waiting: collections.deque[int] = collections.deque(maxlen=2)
         self._asked: list[str] = []
         self._answers = 0
+        self._asked_seconds = False
         self._busy = self._idle = self._works = self._paused = False
         self._newest = 0.0  # of the jobs at work
         self._at_work = 0
@@ -62,7 +66,7 @@ class SidekiqReadings:
         self._busy = self._busy or _BUSY.search(text) is not None
         self._idle = self._idle or _IDLE.search(text) is not None
         self._works = self._works or _WORKS.search(text) is not None
-        found = self._untaken(text) or self._hung(text)
+        found = self._untaken(text) or self._hung(text) or self._waited(text)
         if self._read(text):
             found = found or self._compared()
         return found
@@ -114,6 +118,14 @@ class SidekiqReadings:
             return ""
         self._newest, self._at_work = 0.0, 0
         return f"jobs running for {_HOURS} hours and more"
+
+    def _waited(self, text: str) -> str:
+        """Of the oldest job of a queue, as the console was asked for it."""
+        if _PROMPT.match(text):
+            self._asked_seconds = _ASKED_SECONDS.search(text) is not None
+            return ""
+        seconds = _SECONDS.match(text) if self._asked_seconds else None
+        return "the oldest job has been waiting for long" if seconds and int(seconds[1]) >= _WAITED_SECONDS else ""
 
     def _untaken(self, text: str) -> str:
         """Of a queue with jobs that none of the processes takes."""

@@ -107,7 +107,7 @@ def test_a_users_file_replaces_ours(tmp_path):
         ({"fix": {"name": "start_services", "impact": "start", "options": {"days": 7}}}, "fix.options.days", "must be text"),
         ({"fix": {"name": "start_services", "impact": "start", "judged": "no"}}, "fix.judged", "must be true or false"),
         ({"fix": []}, "fix", "is empty"),
-        ({"fix": [{"name": "start_services", "impact": "start"} for _ in range(2)]}, "fix[0].when", "would never be taken"),
+        ({"fix": [{"name": "start_services", "impact": "start"} for number in range(2)]}, "fix[0].when", "would never be taken"),
         ({"fix": [{"name": "start_services", "impact": "start", "when": "disk"}, 3]}, "fix[1]", "must be a mapping"),
         ({"sources": []}, "sources", "is empty"),
         ({"sources": [{"title": "x", "url": "http://x.example/"}]}, "sources[0].url", "is not an https address"),
