@@ -51,7 +51,8 @@ class ActionModule(PlayAction):
             raise _options.OptionError(f'version "{clean_line(options["version"], 60)}" is no version; write it as 4.3.2')
         if options["version"] and not version_of(options["version"]):
             shown = clean_line(options["version"], 60)
-            result["warnings"] = [f'version "{shown}" is not one of Mastodon 3.4 and newer, so it says nothing here; of a fork give Mastodon\'s own']
+            why = "is not one of Mastodon 3.4 and newer, so it says nothing here; of a fork give the one of Mastodon in it"
+            result["warnings"] = [f'version "{shown}" {why}']
         catalogue = _run_folder.catalogue(options["known_issues_dirs"])
         waivers = _waivers.read_waivers(options["waivers"], catalogue, options["waivers_dirs"])
         facts = _facts(options, _catalogue.signatures(catalogue))

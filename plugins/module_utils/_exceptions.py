@@ -25,11 +25,16 @@ _KERNEL_TROUBLE = re.compile(
 )
 # What ends a build or a command, and says nothing of why.
 _COMMAND_TROUBLE = re.compile(
-    r"Build with Vite failed|Vite build command .* failed|Compilation failed:?\s*\Z|Failed with errors in|error Command failed with"
+    r"Build with Vite failed|Vite build command .* failed|Compilation failed:?\s*\Z|Failed with errors in (?!0 )|error Command failed with"
     r"|^FATAL ERROR: |(?:Aborted|Segmentation fault|Bus error) \(core dumped\)|\[BUG\] "
 )
-# PostgreSQL reads or writes a block, and the disk does not; nginx the same of its files.
-_DISK_TROUBLE = re.compile(r"Input/output error|Eingabe-/Ausgabefehler|Erreur d.entrée/sortie|Structure needs cleaning")
+# PostgreSQL reads or writes a file, and the disk does not; nginx the same of its files. Nobody's words are behind it.
+_DISK = r"(?:Input/output error|Eingabe-/Ausgabefehler|[Ee]rreur d.entrée/sortie|Structure needs cleaning)"
+_DATABASE_DISK = re.compile(
+    r"could not (?:read|write|fsync|flush|open|extend|stat|access|seek|rename|remove|truncate)\b.{0,300}: " + _DISK + r"\s*\Z"
+)
+_PROXY_DISK = re.compile(r"\w+\(\) (?:\"[^\"]*\" )?failed \(5: " + _DISK + r"\)")
+_STUCK_WORKER = re.compile(r"(?:\[\d+\] )?! Terminating timed out worker")
 # Of a connection, or of a name that a client gave: anybody can cause those. Also that the system starts or stops.
 _OF_A_CLIENT = re.compile(
     r'["«\u201e\u201c「]|(?i:connect|connexion|verbindung|conex|соединени|подключени|接続|连接|연결|startup packet|frontend'
@@ -168,23 +173,21 @@ class Exceptions:
         return found, self._other + sum(group.count for _key, group in ranked[groups:])
 
 
-def trouble(origin: str, line: Line) -> bool:
-    """Whether what a store or the kernel says in one line is as grave as an exception of the application."""
+def trouble(origin: str, line: Line, text: str) -> bool:
+    """Whether what a store or the kernel says in one line is as grave as an exception of the application. ``text``: of it what is heard."""
     if origin == "kernel":
         return _KERNEL_TROUBLE.search(line.text) is not None
     if origin == "command":
         return line.kind == "text" and _COMMAND_TROUBLE.search(line.text) is not None
     if origin == "web":
-        return line.kind == "text" and "! Terminating timed out worker" in line.text
+        return line.kind == "text" and _STUCK_WORKER.match(text) is not None
     if origin == "proxy":
         alone = line.severity == "fatal" and not line.id or line.text.startswith("nginx: [emerg] ")  # of no visitor's connection
-        return alone or _DISK_TROUBLE.search(line.text) is not None
+        return alone or _PROXY_DISK.match(text) is not None
     if origin == "streaming":
         return line.severity == "fatal" and line.kind == "text"
     if origin == "database":
-        if line.severity in ("error", "fatal") and _DISK_TROUBLE.search(line.text):
-            return True
-        return line.severity == "fatal" and _OF_A_CLIENT.search(line.text) is None
+        return _DATABASE_DISK.search(text) is not None or line.severity == "fatal" and _OF_A_CLIENT.search(line.text) is None
     return origin == "pooler" and line.severity in ("error", "fatal")
 
 

@@ -53,9 +53,18 @@ _ERROR_PAIR = re.compile(r'"error_message" ?: ?"((?:\\.|[^"\\]){0,2000})" ?, ?"e
 _JOB_CLASS = re.compile(r"(?:\bclass=|\"(?:wrapped|class)\" ?(?:=>|:) ?\")([\w:]+)")
 # A table of failed jobs: job, error, arguments.
 _LISTED = re.compile(r"\s*[A-Z][\w:]{2,120}(?: {2,}|\t+| [–|] )(" + _CLASS + r")(?:: | \| )(.*)", re.S)
-_TASK_ERROR = re.compile(r"(?:(?:Caused by|Exception): )?((?:[A-Z]\w*::)+[A-Z]\w*|[A-Z]\w+(?:Error|Exception)): (?!:)(\S.*)", re.S)
-# Puma, of what the application did not rescue itself. In the request before it no # can be.
-_RACK = re.compile(r"(?:\S{10} [\d:]{8} [+-]\d{4} )?Rack app (?:\(|error)[^#]{0,4000}#<(" + _CLASS + r"): (.*?)>?\Z", re.S)
+_TASK_ERROR = re.compile(
+    r"(?:(?:Caused by|Exception): )?((?:PG|Mastodon)::\w+|(?:[A-Z]\w*::)*[A-Z]\w+(?:Error|Exception|Invalid|NotFound|Failed|Violation))"
+    r": (?!:)(\S.*)",
+    re.S,
+)
+# Puma, of what the application did not rescue itself. In the request's line no # can be; behind it stands what the visitor says are the
+# addresses that it passed, and anything else there means that nobody can tell whose the class is.
+_RACK = re.compile(
+    r"(?:\S{10} [\d:]{8} [+-]\d{4} )?Rack app (?:\(|error)[^#]{0,4000}\" - \([0-9A-Fa-f:., ]{0,200}\)\)?: #<("
+    + _CLASS + r"): (?!.*\)\)?: #<)(.*?)>?\Z",
+    re.S,
+)
 _AGAIN = re.compile(r"Information for(?: cause)?: (" + _CLASS + r") \((.*)", re.S)
 _PERFORMED = re.compile(  # what ActiveJob says of its jobs, which send mail; its name reads like the id of a request
     r"(?:\[[\w:-]{1,120}\] ){0,3}(?:Error performing|Stopped retrying|Retrying) ([A-Z][\w:]{1,120})"

@@ -37,6 +37,7 @@ _NGINX_OTHERS = re.compile(
 )
 _NGINX_NAMED = re.compile(r'host: "[a-z0-9-][\w.-]*\.[a-z]{2,}(?::\d+)?"')  # scanners ask by address
 _NGINX_HASHED = re.compile(r'/packs/(?:css|js|assets)/[\w~-]{1,80}-[0-9A-Za-z_-]{8,40}(?:\.chunk)?\.(?:css|js)" ')
+_NGINX_ASKED_RIGHT = re.compile(r'server: ([\w.-]{4,255}), .{0,2000}host: "\1"')
 _NGINX_BELOW = re.compile(r'request: "[A-Z]{3,7} /[^? "]')
 _NGINX_QUOTED = re.compile(r'".*"', re.S)
 _APACHE_BACKEND = re.compile(r"(?:attempt to connect to|from remote server|to) (?:\(?unix:)?((?:[\w.:\[\]-]+:\d+|/[^\s|)]+))")
@@ -175,7 +176,7 @@ def _nginx(message: str) -> Tuple[str, Dict[str, Any]]:
     file = _NGINX_FILE.match(text)
     told = file and (file.group(3) is None or _NGINX_NAMED.search(rest))
     name = next(filter(None, file.groups())) if file and told else ""
-    name += "of a build" if name == "packs/" and _NGINX_HASHED.search(text) else ""
+    name += "of a build" if name == "packs/" and _NGINX_HASHED.search(text) and _NGINX_ASKED_RIGHT.search(rest) else ""
     text = _NGINX_QUOTED.sub(f'"…/{name}…"' if name else '"…"', text)
     fields: Dict[str, Any] = {}
     server = _NGINX_SERVER.match(rest)
@@ -210,7 +211,7 @@ def _caddy(text: str) -> Line:
 
 
 def _level(word: str) -> str:
-    return {"emerg": "fatal", "alert": "fatal", "crit": "error", "error": "error", "warn": "warn"}.get(word, "info")
+    return {"emerg": "fatal", "alert": "error", "crit": "error", "error": "error", "warn": "warn"}.get(word, "info")
 
 
 def postgres(text: str) -> Line:

@@ -151,7 +151,7 @@ class Tally:
             if text:
                 sample = line.text if sample is None else sample
                 known = self.matcher.see(origin, name, time, text, ident, sample)
-                if (not known or origin in APPLICATION) and trouble(origin, line):  # signatures that are weak alone have those words, too
+                if (not known or origin == "kernel" or origin in APPLICATION) and trouble(origin, line, text):  # signatures may be weak
                     self.exceptions.add_line(origin, text, time)
                 behind = self._libraries.told(source, line, text) if origin in APPLICATION else ""
                 if behind:

@@ -325,13 +325,9 @@ def _waived(name: str, waiver: Waiver, scope: Scope, issue: KnownIssue) -> dict[
 
 
 def _unclassified(facts: Facts, catalogue: t.Mapping[str, KnownIssue], found: set[str]) -> list[dict[str, t.Any]]:
-    """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found.
-
-    A command fails once: the last words of one whose cause was found are no other error."""
+    """Exceptions that no known issue has a signature for, or only weak ones of issues that were not found."""
     told = []
     for entry in entries(branch(facts, "logs").get("exceptions"))[:_MOST_UNCLASSIFIED]:
-        if found and isinstance(entry, dict) and entry.get("origin") == "command":
-            continue
         if isinstance(entry, dict) and isinstance(entry.get("signatures"), list) and not _classified(entry, catalogue, found):
             kept = {key: clean_line(entry[key]) for key in ("class", "frame", "origin", "message") if entry.get(key)}
             count = entry.get("count")

@@ -88,7 +88,7 @@ def cases(path: pathlib.Path) -> list[Case]:
             raise LogError(f"cases {path} cannot be read: is not a file")
         if path.stat().st_size > MAX_CASES_BYTES:
             raise LogError(f"cases {path} are larger than {MAX_CASES_BYTES} bytes")
-        content = path.read_bytes()
+        content = path.read_text(encoding="utf-8")
         if has_aliases(content):
             raise LogError(f"cases {path} hold an alias (*name), which is not allowed here; write it out")
         data = yaml.load(content, Loader=_LOADER)  # noqa: S506  a safe loader

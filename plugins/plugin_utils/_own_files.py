@@ -47,9 +47,9 @@ def why(error: Exception) -> str:
     return "a value does not fit its tag (!!…)" if isinstance(error, (KeyError, AttributeError)) else clean_line(error, 200)
 
 
-def has_aliases(content: bytes) -> bool:
+def has_aliases(content: str) -> bool:
     """Whether the YAML repeats a part of itself by name: a few lines of such can stand for more text than memory holds."""
-    return b"*" in content and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=_Loader))
+    return "*" in content and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=_Loader))
 
 
 def files_in(directory: pathlib.Path, what: str) -> list[pathlib.Path]:
@@ -78,9 +78,10 @@ def read(path: pathlib.Path, what: str, make: t.Callable[[t.Any], T]) -> T:
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise IssueError("(whole file)", f"is larger than {MAX_FILE_BYTES} bytes")
-        if has_aliases(content):
+        written = content.decode("utf-8")
+        if has_aliases(written):
             raise IssueError("(whole file)", "holds an alias (*name), which is not allowed here; write it out")
-        return make(yaml.load(content.decode("utf-8"), Loader=_Loader))  # noqa: S506  a safe loader
+        return make(yaml.load(written, Loader=_Loader))  # noqa: S506  a safe loader
     except IssueError as error:
         raise OwnFileError(f"{what} {path}, {error}") from None
     except OSError as error:

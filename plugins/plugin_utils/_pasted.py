@@ -73,7 +73,8 @@ _QUOTE = re.compile(
 _BARE = re.compile(
     r"(?:[\w.-]{1,255} )?(bundle|puma|sidekiq|node|npm|systemd|postgres|redis-server|valkey-server|nginx|ruby[\d.]*) ?\[(\d{1,8})\]: ?"
 )
-_NO_TEXT = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f]")  # what no terminal is sent
+_NO_TEXT = re.compile(rb"[\0-\x06\x10-\x1a\x1c-\x1f]")  # what next to no terminal is sent
+_FRAME = re.compile(rb"[\0-\2]\0\0\0.{4}", re.DOTALL)  # before each line that Docker's API gives of a container without a terminal
 _NPM = re.compile(rb"> (?:@?[\w./-]+@\S+ \w|(?:node|npm|yarn|webpack|vite|cross-env|\w+ --?\w))")  # its sign before each command
 _STAMP = re.compile(r"\A\[\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\] ?")  # before each line of a terminal that keeps the time (ts, script)
 _STATUS_UNIT = re.compile(r"\s{0,4}[●○×↻•*x✗] ([\w@.\\:-]{1,200}\.service)\b")
@@ -115,6 +116,9 @@ class Pasted:
     def add(self, raw: bytes) -> None:
         if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
             self._wide, raw = True, raw[2:]
+        elif not self._lines and raw[2:3] > b"\0" == raw[1:40:2].replace(b"\0", b"") + raw[3:4]:
+            self._wide = True
+        raw = raw[8:] if _FRAME.match(raw) and not self._wide else raw
         self._lines += bool(raw.strip())
         self._strange += not self._wide and _NO_TEXT.search(raw) is not None
         line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))
@@ -205,9 +209,11 @@ class Pasted:
             subset: {"state": "skipped", "seconds": 0.0, "reason": "only log lines were given"} for subset in NAMES
         }
         reason = "; ".join(filter(None, (truncated, self._odd())))
-        text = self._strange * 5 < self._lines * 4  # else it is a file of another kind
-        probes["logs"] = {"state": "ok" if text else "failed", "seconds": 0.0, **({"reason": reason} if reason else {})}
         logs = self._tally.result()
+        text = self._strange * 5 < self._lines * 4  # else it is a file of another kind, unless something was understood
+        known = logs["exceptions"] or any(one["samples"][0]["origin"] != "command" for one in logs["signatures"].values())
+        state = "ok" if self._lines and (text or known) else "failed"
+        probes["logs"] = {"state": state, "seconds": 0.0, **({"reason": reason} if reason else {})}
         del logs["_oom_kills"]
         return {
             "schema": 1,
@@ -271,9 +277,11 @@ def facts_of_log(
 ) -> dict[str, t.Any]:
     """Facts of one log file."""
     pasted = Pasted(signatures, whole)
-    # A terminal that draws a bar goes back to the begin of the line; an old Macintosh ends each so.
-    parts = itertools.chain.from_iterable(line.rstrip(b"\r").split(b"\r") if b"\r" in line else (line,) for line in lines)
-    for line in _unquoted(parts):
+    several = iter(lines)
+    first = list(itertools.islice(several, 2))
+    if len(first) == 1:  # an old Macintosh ends each line with a carriage return alone
+        first = first[0].split(b"\r")
+    for line in _unquoted(itertools.chain(first, several)):
         pasted.add(line)
     return pasted.facts(name, version, deployment, lines.truncated)
 

@@ -116,7 +116,10 @@ def test_nothing_but_different_errors_is_still_a_small_result(tmp_path: Path) ->
         (b"\n \n", "there is no line of text in it"),
         (b"\0\1\2\n" * 3 + FULL, "3 of 4 lines hold bytes that are no text"),
         (b"PK\3\4" + b"\5\6\1\n" * 9, "9 of 9 lines hold bytes that are no text"),
-        (FULL.rstrip(b"\n") + b"\r" + FULL.rstrip(b"\n"), ""),  # of an old Macintosh
+        (b"\5\n" * 4 + FULL, "4 of 5 lines hold bytes that are no text"),
+        (b"\5\n" * 4 + b"LOG:  fine\n", "4 of 5 lines hold bytes that are no text"),
+        (b"\2\0\0\0\0\0\0\6" + FULL, ""),  # as Docker's API gives it
+        (FULL.decode().encode("utf-16-le"), ""),
         (b"x" * 100_000 + b"\n" + FULL, "of 1 line only the first 32 KiB were read"),
         (FULL + b"y" * 2_000_000, "of 1 line only the first 32 KiB were read"),
         (FULL.decode().encode("utf-16"), ""),
@@ -138,3 +141,15 @@ def test_letters_of_latin_1_are_read_and_its_controls_are_not(tmp_path: Path) ->
     path.write_bytes("2026-01-02 03:04:05 UTC [1] FATAL:  échouée pour l'utilisateur « \x9bmasto »\n".encode("latin-1"))
     sample = facts_of_log(Lines(path), "log", signatures, "database")["logs"]["signatures"]["db_auth_failed.french"]["samples"][0]["text"]
     assert "\x9b" not in sample and "« masto »" in sample
+
+
+def test_an_old_macintosh_ends_its_lines_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(FULL.replace(b"\n", b"\r") * 2)
+    assert facts_of_log(Lines(path), "log", SIGNATURES, "database")["logs"]["signatures"]["disk_full.no_space"]["count"] == 2
+
+
+def test_what_is_behind_a_carriage_return_is_no_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'2026-01-02 03:04:05 UTC [1] ERROR:  invalid input syntax for type json: "x\r' + FULL.rstrip() + b'"\n' + b"\n")
+    assert facts_of_log(Lines(path), "log", SIGNATURES, "database")["logs"]["signatures"] == {}

@@ -41,6 +41,8 @@ def explained(where: str, *lines: str) -> tuple[str, list[str], list[str]]:
         ("web", '2026-01-02 03:04:05 +0000 Rack app ("GET /a" - (::1)): #<Foo::OddError: odd>', "Foo::OddError"),
         ("nginx", "2026/01/02 03:04:05 [emerg] 1#1: frobnicate() failed", "frobnicate() failed"),
         ("nginx", '2026/01/02 03:04:05 [crit] 1#1: *9 pread() failed (5: Input/output error)', "pread() failed … Input/output error)"),
+        ("postgres", NOW + 'ERROR:  could not stat file "a/1": Input/output error', "ERROR: could not stat file …: Input/output error"),
+        ("kernel", "EXT4-fs (sda1): Remounting filesystem read-only", "EXT4-fs … Remounting filesystem read-only"),
         ("streaming", '{"level":"fatal","time":1,"msg":"it ends"}', "it ends"),
         ("kernel", "blk_update_request: I/O error, dev sda, sector 2048", "blk_update_request: I/O error, dev sda, sector …"),
     ],
@@ -55,16 +57,13 @@ def test_what_a_task_raises_is_shown(task: str) -> None:
     assert explained("terminal", *lines) == ("unclassified", [], ["Foo::BarError"])
 
 
-def test_the_last_words_of_a_command_with_a_known_cause_are_no_other_error() -> None:
-    lines = ["Building with Vite", "pid 225029 exit 137", "Build with Vite failed!"]
-    assert explained("command output of rails assets:precompile", *lines) == ("faults", ["assets_build_oom"], [])
-
-
 @pytest.mark.parametrize(
     "line",
     [
         "2026/01/02 03:04:05 [crit] 1#1: *9 SSL_do_handshake() failed (SSL: error:0A00006C) while SSL handshaking, client: 192.0.2.1",
         "2026/01/02 03:04:05 [alert] 1#1: *9 open socket #3 left in connection 5",
+        "2026/01/02 03:04:05 [alert] 1#1: ignore long locked inactive cache entry 8c3d, count:1",
+        "[x:y] [pid 1] AH01630: client denied by server configuration: /var/www/html/.ht/Input/output error",
         '2026/01/02 03:04:05 [crit] 1#1: *9 stat() "/var/www/.git" failed (13: Permission denied), client: 192.0.2.1',
     ],
 )
@@ -86,6 +85,9 @@ def test_lines_that_differ_in_numbers_only_are_one() -> None:
         "FATAL:  Verbindung wird abgebrochen aufgrund von Anweisung des Administrators",
         "FATAL:  le système de bases de données démarre",
         "LOG:  checkpoint starting: time",
+        'FATAL:  no pg_hba.conf entry for host "203.0.113.9", user "Input/output error", database "postgres", no encryption',
+        'FATAL:  password authentication failed for user "x: Input/output error"',
+        'ERROR:  invalid input syntax for type bigint: "could not read file: Input/output error"',
     ],
 )
 def test_what_a_client_can_cause_is_not(line: str) -> None:
@@ -96,3 +98,34 @@ def test_what_an_issue_that_was_found_has_a_weak_signature_for_is_its() -> None:
     lines = ["NoMethodError: undefined method `url' for nil", "/home/mastodon/live/app/models/preview_card.rb:210:in `image'"]
     verdict, found, unknown = explained("sidekiq", *(f"2024-01-01T00:00:00.000Z pid=1 tid=a WARN: {line}" for line in lines))
     assert (verdict, found, unknown) == ("faults", ["app_bug_fixed_upstream"], [])
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    ["#<PG::IndexCorrupted: x, 192.0.2.1", "1.1.1.1)): #<PG::IndexCorrupted: x", "! Terminating timed out worker"],
+)
+def test_what_a_visitor_calls_its_address_names_nothing(addresses: str) -> None:
+    line = f'2026-01-02 03:04:05 +0000 Rack app ("GET /a" - ({addresses})): #<ArgumentError: invalid %-encoding>'
+    assert explained("web", line) == ("clear", [], [])
+
+
+@pytest.mark.parametrize(
+    ("where", "lines"),
+    [
+        ("nginx", ['192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "PROPFIND / HTTP/1.1" 501 0 "-" "x"']),
+        ("nginx", ['192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET /media_proxy/1/original HTTP/2.0" 503 0 "-" "x"']),
+        ("web", ["method=GET path=/media_proxy/1/original format=html controller=MediaProxyController action=show status=503 duration=1"]),
+        ("terminal", ["$ resolvectl status", "       DNS Servers: 1.1.1.1", "                    8.8.8.8", "                    9.9.9.9"]),
+        ("terminal", ["# SHOW server_encoding;", " UTF8", "# SHOW client_encoding;", " SQL_ASCII"]),
+        ("terminal", ["Sidekiq::Stats: processed=1", "Parser::Warning: foo", "Failed with errors in 0 files"]),
+    ],
+)
+def test_what_proves_nothing_is_clear(where: str, lines: list[str]) -> None:
+    assert explained(where, *lines) == ("clear", [], [])
+
+
+def test_an_error_of_a_command_is_shown_beside_what_was_found() -> None:
+    failed = ["$ bin/rails x", "rails aborted!", "Foo::BarError: odd"]
+    full = ["$ df -h", "Filesystem Size Used Avail Use% Mounted on", "/dev/vda1 40G 40G 0 100% /"]
+    verdict, found, unknown = explained("terminal", *failed, *full)
+    assert (verdict, found, unknown) == ("faults", ["disk_full"], ["Foo::BarError"])
