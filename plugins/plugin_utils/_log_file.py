@@ -15,7 +15,7 @@ import yaml
 
 from ansible_collections.fediops.mastodon.plugins.module_utils._packed import kind_of, missing, unpack
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._mistake import Mistake
-from ansible_collections.fediops.mastodon.plugins.plugin_utils._own_files import NOT_READABLE, has_aliases, why
+from ansible_collections.fediops.mastodon.plugins.plugin_utils._own_files import NOT_READABLE, why
 from ansible_collections.fediops.mastodon.plugins.plugin_utils._text import clean_line
 
 MAX_BYTES = 1 << 30  # of a log, unpacked: some minutes of reading
@@ -88,10 +88,7 @@ def cases(path: pathlib.Path) -> list[Case]:
             raise LogError(f"cases {path} cannot be read: is not a file")
         if path.stat().st_size > MAX_CASES_BYTES:
             raise LogError(f"cases {path} are larger than {MAX_CASES_BYTES} bytes")
-        content = path.read_text(encoding="utf-8")
-        if has_aliases(content):
-            raise LogError(f"cases {path} hold an alias (*name), which is not allowed here; write it out")
-        data = yaml.load(content, Loader=_LOADER)  # noqa: S506  a safe loader
+        data = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  a safe loader
     except OSError as error:
         raise LogError(f"cases {path} cannot be read: {error.strerror}") from None
     except NOT_READABLE as error:
@@ -108,13 +105,18 @@ def cases(path: pathlib.Path) -> list[Case]:
     return list(found.values())
 
 
+def _word(value: t.Any) -> str:
+    """A value of one word or line; of what aliases repeat and nest there may be more than memory holds."""
+    return str(value) if isinstance(value, (str, int, float)) else ""
+
+
 def _case(entry: t.Any, place: str) -> Case:
     if not isinstance(entry, dict):
         raise LogError(f"{place}: is not a mapping with id and lines")
-    identifier, lines = str(entry.get("id") or ""), entry.get("lines")
+    identifier, lines = _word(entry.get("id")), entry.get("lines")
     if not _ID.match(identifier):
         raise LogError(f"{place}: id {clean_line(repr(identifier), 80)} must be letters, digits, dots, underscores and hyphens")
     if not isinstance(lines, str):
         raise LogError(f"{place} ({identifier}): lines is {'missing' if lines is None else 'not text'}")
-    where, version, deployment = (str(entry.get(key) or "") for key in ("where", "version", "deployment"))
+    where, version, deployment = (_word(entry.get(key)) for key in ("where", "version", "deployment"))
     return Case(identifier, lines, where, version, deployment)

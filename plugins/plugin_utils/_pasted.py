@@ -114,11 +114,12 @@ class Pasted:
         self._pieces = JsonPieces(whole)
 
     def add(self, raw: bytes) -> None:
-        if not self._lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, of which the zero bytes are left out below
-            self._wide, raw = True, raw[2:]
-        elif not self._lines and raw[2:3] > b"\0" == raw[1:40:2].replace(b"\0", b"") + raw[3:4]:
-            self._wide = True
-        raw = raw[8:] if _FRAME.match(raw) and not self._wide else raw
+        if not self._lines:  # UTF-16, of which the zero bytes are left out below
+            marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+            raw = raw[2:] if marked else raw
+            self._wide = marked or len(raw) > 3 and not raw[1:40:2].strip(b"\0") and 0 not in raw[:40:2]
+        if not self._wide and _FRAME.match(raw):
+            raw = raw[8:]
         self._lines += bool(raw.strip())
         self._strange += not self._wide and _NO_TEXT.search(raw) is not None
         line = unwrapped(_QUOTE.sub("", _PRINTED_COLOURS.sub("", text_of(raw))))

@@ -153,3 +153,13 @@ def test_what_is_behind_a_carriage_return_is_no_line_of_its_own(tmp_path: Path) 
     path = tmp_path / "log"
     path.write_bytes(b'2026-01-02 03:04:05 UTC [1] ERROR:  invalid input syntax for type json: "x\r' + FULL.rstrip() + b'"\n' + b"\n")
     assert facts_of_log(Lines(path), "log", SIGNATURES, "database")["logs"]["signatures"] == {}
+
+
+def test_a_file_of_cases_may_repeat_itself_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "cases.yml"
+    nested = "".join(f"a{level}: &a{level} [{', '.join(['*a' + str(level - 1)] * 9)}]\n" for level in range(1, 12))
+    path.write_text(f"a0: &a0 [x]\n{nested}cases:\n- {{id: one, where: *a11, lines: y, symptoms: &s [z]}}\n- {{id: two, lines: y, symptoms: *s}}\n")
+    assert [(case.id, case.where) for case in _log_file.cases(path)] == [("one", ""), ("two", "")]
+    path.write_text("a: &a [x]\ncases: [{id: *a, lines: y}]\n")
+    with pytest.raises(_log_file.LogError, match="entry 1: id"):
+        _log_file.cases(path)
