@@ -158,7 +158,8 @@ def test_what_is_behind_a_carriage_return_is_no_line_of_its_own(tmp_path: Path) 
 def test_a_file_of_cases_may_repeat_itself_by_name(tmp_path: Path) -> None:
     path = tmp_path / "cases.yml"
     nested = "".join(f"a{level}: &a{level} [{', '.join(['*a' + str(level - 1)] * 9)}]\n" for level in range(1, 12))
-    path.write_text(f"a0: &a0 [x]\n{nested}cases:\n- {{id: one, where: *a11, lines: y, symptoms: &s [z]}}\n- {{id: two, lines: y, symptoms: *s}}\n")
+    entries = "- {id: one, where: *a11, lines: y, symptoms: &s [z]}\n- {id: two, lines: y, symptoms: *s}\n"
+    path.write_text(f"a0: &a0 [x]\n{nested}cases:\n{entries}")
     assert [(case.id, case.where) for case in _log_file.cases(path)] == [("one", ""), ("two", "")]
     path.write_text("a: &a [x]\ncases: [{id: *a, lines: y}]\n")
     with pytest.raises(_log_file.LogError, match="entry 1: id"):
