@@ -30,7 +30,7 @@ _NAMED = re.compile(r"\w+(?:::\w+)+$|\w*(?:Error|Exception|Invalid|NotFound|NotU
 # Only these quote a cause of their own; the message of any other may be a stranger's, and begin with any class.
 _WRAPPER = re.compile(r"ActiveRecord::(?!Record(?!NotUnique))|ActionView::Template::Error$")
 _INNER = re.compile(r"(" + _CLASS + r"): +(.*)", re.S)
-_RUBY_DEATH = re.compile(r"(\S+\.rb:\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
+_RUBY_DEATH = re.compile(r"(\S*(?:\w\.r[bu]|\.rake|\bbin/\w{1,20}):\d+):in [`'].*?': (.*) \((" + _CLASS + r")\)\s*$")
 _UNLOADABLE = re.compile(r"! Unable to load application: (" + _CLASS + r"): (.*)", re.S)
 _FRAME = re.compile(
     r"\s*(?:from )?(/?(?:[\w./@+-]*/live/|[\w./@+-]*?))\b((?:app|lib|config)/[\w./-]+\.(?:rb|haml|erb|rake|ruby|slim)):(\d+)"

@@ -37,6 +37,7 @@ def explained(where: str, *lines: str) -> tuple[str, list[str], list[str]]:
         ("kernel", "EXT4-fs error (device sda1): ext4_find:1: inode #7: odd", "EXT4-fs error (device … … inode … odd"),
         ("kernel", "BUG: unable to handle page fault for address: 00", "BUG: unable to handle page fault for address: …"),
         ("command", "Build with Vite failed!", "Build with Vite failed!"),
+        ("command", "bin/tootctl:8:in '<main>': odd (Foo::BarError)", "Foo::BarError"),
         ("web", "[7] ! Terminating timed out worker (Worker 0 died)", "! Terminating timed out worker (Worker … died)"),
         ("web", '2026-01-02 03:04:05 +0000 Rack app ("GET /a" - (::1)): #<Foo::OddError: odd>', "Foo::OddError"),
         ("nginx", "2026/01/02 03:04:05 [emerg] 1#1: frobnicate() failed", "frobnicate() failed"),
