@@ -27,11 +27,11 @@ _SAME = {
 _UNNAMED = {"en": "the directory of its compose file", "fr": "le répertoire de son fichier compose"}
 
 
-def in_containers(directory: str | None, advice: str) -> dict[str, str] | None:
-    """The note when the advice names commands or files that are others there; None when it needs none.
+def in_containers(directory: str, advice: str) -> dict[str, str] | None:
+    """The note for a host whose Mastodon runs in containers, when the advice names commands or files that are others there; else None.
 
-    `directory` of the compose project, empty where nobody knows it, None for a host without containers of Mastodon.
+    `directory` of the compose project, empty where nobody knows it.
     """
-    if directory is None or not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
+    if not _OF_SYSTEMD.search(advice) or "docker compose" in advice:
         return None
     return {language: text.format(directory=clean_line(directory, 200) or _UNNAMED[language]) for language, text in _SAME.items()}

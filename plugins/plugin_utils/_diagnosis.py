@@ -229,10 +229,9 @@ def _finding(node: Node, scope: Scope, told: list[dict[str, t.Any]], known: _Kno
     if issue.no_fix and not undecided and not (fix and fix.get("judged", True)):
         finding["no_fix"] = localized(issue.no_fix)
     notes = []
-    directory = scope.text("{{ install.compose.directory }}") or None
-    if scope.text("{{ logs.alone and install.deployment == 'docker' }}") == "true":
-        directory = ""
-    if meant := in_containers(directory, finding["advice"].get("en", "")):
+    directory = scope.text("{{ install.compose.directory }}")
+    contained = directory or scope.text("{% if logs.alone and install.deployment == 'docker' %}it is{% endif %}")
+    if contained and (meant := in_containers(directory, finding["advice"].get("en", ""))):
         notes.append(meant)
     if expired:
         notes.append(

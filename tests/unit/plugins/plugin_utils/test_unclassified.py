@@ -130,3 +130,12 @@ def test_an_error_of_a_command_is_shown_beside_what_was_found() -> None:
     full = ["$ df -h", "Filesystem Size Used Avail Use% Mounted on", "/dev/vda1 40G 40G 0 100% /"]
     verdict, found, unknown = explained("terminal", *failed, *full)
     assert (verdict, found, unknown) == ("faults", ["disk_full"], ["Foo::BarError"])
+
+
+@pytest.mark.parametrize(("deployment", "noted"), [("docker", True), ("systemd", False), ("", False)])
+def test_advice_for_units_is_translated_where_containers_wrote_the_lines(deployment: str, noted: bool) -> None:
+    case = Case("log", "RedisClient::CannotConnectError: Connection refused - connect(2) for 127.0.0.1:6379", "sidekiq", "", deployment)
+    facts = facts_of_case(case, SIGNATURES)
+    [finding] = _diagnosis.diagnose({"log": facts}, CATALOGUE, now=time.time(), run={})["hosts"]["log"]["findings"]
+    told = finding.get("note", {})
+    assert ("docker compose restart" in told.get("en", ""), "fichier compose" in told.get("fr", "")) == (noted, noted)
