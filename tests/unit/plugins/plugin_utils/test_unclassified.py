@@ -134,8 +134,9 @@ def test_an_error_of_a_command_is_shown_beside_what_was_found() -> None:
 
 @pytest.mark.parametrize(("deployment", "noted"), [("docker", True), ("systemd", False), ("", False)])
 def test_advice_for_units_is_translated_where_containers_wrote_the_lines(deployment: str, noted: bool) -> None:
-    case = Case("log", "RedisClient::CannotConnectError: Connection refused - connect(2) for 127.0.0.1:6379", "sidekiq", "", deployment)
+    line = "WARN: PG::UndefinedColumn: ERROR:  column statuses.odd_id does not exist"
+    case = Case("log", line, "sidekiq", "", deployment)
     facts = facts_of_case(case, SIGNATURES)
-    [finding] = _diagnosis.diagnose({"log": facts}, CATALOGUE, now=time.time(), run={})["hosts"]["log"]["findings"]
+    finding = _diagnosis.diagnose({"log": facts}, CATALOGUE, now=time.time(), run={})["hosts"]["log"]["findings"][0]
     told = finding.get("note", {})
     assert ("docker compose restart" in told.get("en", ""), "fichier compose" in told.get("fr", "")) == (noted, noted)
